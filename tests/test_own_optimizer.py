@@ -11,6 +11,7 @@ import pytest
 
 import mlptrain
 from mlptrain.errors import DivergedError, SpecError, UserError
+from mlptrain.report.comparison.words import describe_setting
 from mlptrain.spec import load_spec
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.foreign import code_allowed, is_code_allowed
@@ -365,7 +366,7 @@ def test_a_run_resumes_to_the_same_bytes(folder: Path, optimizer: str) -> None:
     assert all((arrays[0][name] == arrays[1][name]).all() for name in arrays[0] if name.startswith("l"))
 
 
-def test_an_own_optimizer_is_compared_with_adam(folder: Path) -> None:
+def test_an_own_optimizer_is_compared_with_adam(call: Call, folder: Path) -> None:
     base = {"data": {"name": "digits", "train_size": 200, "test_size": 50}, "model": {"hidden": [8]}}
     own = {"name": "signs:SignMomentum", "path": str(folder), "lr": [0.001, 0.01], "momentum": [0.5, 0.9]}
     study = {
@@ -380,9 +381,37 @@ def test_an_own_optimizer_is_compared_with_adam(folder: Path) -> None:
     assert setting is not None
     assert setting.name == "signs:SignMomentum"
     assert "sha256" in (found.path / "plan.yaml").read_text()
+    momentum = setting.model_dump()["momentum"]  # of 0.5 and 0.9, which its constructor has
+    assert summary.optimizers["Own"].at_default == (["momentum"] if momentum == 0.9 else [])
+    shown = describe_setting(summary.optimizers["Own"])
+    assert shown == f"signs:SignMomentum lr {setting.lr:g}, momentum {momentum:.4g}"
+    is_read_without_its_code(call, folder, found.path)
 
 
-def test_an_arm_of_a_study_may_name_an_own_optimizer(folder: Path) -> None:
+def is_read_without_its_code(call: Call, folder: Path, study: Path) -> None:
+    """Neither the page nor the list of what lies there imports a class, whose file may be gone."""
+    for path in (folder / "signs.py", folder / "imported"):
+        path.unlink()
+    assert call("report", str(study)).code == 0
+    assert "SignMomentum" in (study / "report.html").read_text()
+    assert study.name in call("runs", str(folder)).out
+    assert not (folder / "imported").exists()
+
+
+def test_a_search_over_an_own_optimizer_is_read_without_its_code(call: Call, folder: Path) -> None:
+    base = {"data": {"name": "digits", "train_size": 200, "test_size": 50}, "model": {"hidden": [8]}}
+    own = {"name": "signs:SignMomentum", "path": str(folder), "lr": 0.01}
+    search = {
+        "base": {**base, "training": {"epochs": 1}, "optimizer": own},
+        "space": {"optimizer.lr": {"log_uniform": [0.001, 0.1]}},
+        "trials": 3,
+        "scoring": {"seeds": 1},
+    }
+    found, _ = mlptrain.search(search, folder=folder / "found", allow_code=True)
+    is_read_without_its_code(call, folder, found.path)
+
+
+def test_an_arm_of_a_study_may_name_an_own_optimizer(call: Call, folder: Path) -> None:
     study = folder / "study.yaml"
     study.write_text(
         "base: {data: {name: digits, train_size: 200, test_size: 50}, model: {hidden: [8]}, training: {epochs: 1}}\n"
@@ -396,3 +425,4 @@ def test_an_arm_of_a_study_may_name_an_own_optimizer(folder: Path) -> None:
     found, summary = mlptrain.compare(study, folder=folder / "compared", allow_code=True)
     assert set(summary.ranking) == {"Own", "Adam"}
     assert "sha256" in (found.path / "plan.yaml").read_text()
+    is_read_without_its_code(call, folder, found.path)

@@ -256,9 +256,9 @@ def show_check_of_study(found: Mapping[str, Any]) -> None:
         what = f"{len(arms)} arms ({', '.join(arms)}) {by}{tuned:,} tuning trials before extensions, "
         say(f"{found['name']}: {what}{len(arms) * seeds:,} scoring trials")
         return
-    from mlptrain.spec.dump import yaml_line
+    from mlptrain.spec.dump import yaml_value
 
-    rows = [(key, yaml_line({key: values}).partition(": ")[2]) for key, values in found["space"].items()]
+    rows = [(key, yaml_value(values)) for key, values in found["space"].items()]
     show_table(("key", "values"), rows, title=f"{found['config']}: no faults")
     pruned = "" if found["prune"] == "none" else f", pruned by {found['prune']}"
     what = f"{found['trials']:,} trials by {found['method']}{pruned}, {by}"

@@ -14,6 +14,7 @@ from mlptrain.report.search.words import (
     figure_text,
     half_text,
     infeasible_text,
+    of_importances,
     outcome_text,
     spread_text,
     trial_rows,
@@ -55,8 +56,11 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
     title = f"the best of {summary.asked} trials by {summary.metric.name}"
     show_table(head, best[:_BEST], title=title, right=(0, 1))
     if summary.importances:
-        rows = [(key, f"{100 * share:.0f} %") for key, share in summary.importances.items()]
-        show_table(("key", "share of the variance"), rows, title="importances (fANOVA)", right=(1,))
+        rows = [
+            (key, f"{100 * one.mean:.0f} %", f"{100 * one.low:.0f} to {100 * one.high:.0f} %")
+            for key, one in summary.importances.items()
+        ]
+        show_table(("key", "share of the variance", "range"), rows, title="importances (fANOVA)", right=(1, 2))
     for note in _notes(summary):
         say(f"note: {note}")
     say(summary.sentence)
@@ -75,6 +79,7 @@ def _notes(summary: SearchSummary) -> Iterator[str]:
     if outcomes := outcome_text(summary):
         yield outcomes
     yield from map(edge_note, summary.edges)
+    yield from of_importances(summary)
     if summary.validation is not None and summary.chosen is not None and summary.chosen.value is not None:
         yield (
             f"the best trial's own {figure_text(summary.metric.key, summary.chosen.value)} is flattered, since it was "

@@ -27,9 +27,11 @@ from mlptrain.runs.comparison import (
     TrialRecord,
     TriedSetting,
 )
-from mlptrain.spec.comparison.changes import Changes, plain_changes
+from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
+from mlptrain.spec.foreign import defaults_of
 from mlptrain.spec.metrics import is_share, short_name_of
+from mlptrain.updates import wrapped
 
 _HELD_AT_0 = {("sgd", "sgd"): "momentum", ("rmsprop", "rmsprop"): "momentum", ("adamw", "adam"): "weight_decay"}
 _MAX_NAMED = 6  # arms in a row of the sentence
@@ -155,6 +157,7 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
     states = [trial.status for trial in trials]
     bounds = (0.0, 1.0) if plan.spec.is_of_fractions and plan.spec.judged_by.key != "mape" else (-math.inf, math.inf)
     mean, low, high = mean_interval(scores, within=bounds)
+    known = [record.steps_per_epoch for record in records]
     of_mean = {"mean": mean, "low": low, "high": high, "median": statistics.median(scores)}
     values: dict[str, Any] = {
         "grids": tuned.grids,
@@ -170,10 +173,33 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
         "failed": states.count("failed"),
         "epochs_to_target": _epochs_to_target(plan, records),
         "curves": _curves(records),
+        "steps_per_epoch": next((own for own in known if own not in (None, plan.task.steps_per_epoch)), None),
+        "at_default": _at_default(tuned.setting),
+        "gradients_per_step": None if (most := gradients_per_step(plan, tuned.setting)) == 1 else most,
     }
     if plan.spec.metric is not None:
         return ArmResult.model_validate(values | {"changes": plain_changes(tuned.setting), "score": of_mean})
     return OptimizerResult.model_validate(values | {"setting": tuned.setting, "accuracy": of_mean})
+
+
+def gradients_per_step(plan: Plan, setting: Changes) -> int:
+    """How many gradients of its batch a step evaluates at most: several of L-BFGS and SAM, and of disturbed inputs."""
+    spec = plan.task.spec
+    spec = (
+        changed_spec(spec, setting) if isinstance(setting, Mapping) else spec.model_copy(update={"optimizer": setting})
+    )
+    adversarial = spec.training.adversarial
+    return wrapped.gradients_per_step(spec.optimizer) * (1 if adversarial is None else adversarial.gradients)
+
+
+def _at_default(setting: Changes) -> list[str] | None:
+    """The keys of an optimizer by its import path whose values are its constructor's; None of any other."""
+    section = setting.get("optimizer") if isinstance(setting, Mapping) else setting.model_dump()
+    name = section.get("name") if isinstance(section, dict) else None
+    if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
+        return None
+    usual = {key: list(value) if isinstance(value, tuple) else value for key, value in defaults_of(name).items()}
+    return [key for key, value in section.items() if key in usual and value == usual[key]]
 
 
 def _trial(plan: Plan, record: TrialRecord, chance: _Chance) -> ScoredTrial:
@@ -255,18 +281,19 @@ def sentence(
     """The outcome in plain words; without a ``metric`` it is the accuracy."""
     best = ranking[0]
     sides = [side for pair in pairs for side in (pair, pair.mirrored())]
-    verdicts = {side.b: side.verdict for side in sides if side.a == best}
+    outcomes = {side.b: side.reason or side.verdict for side in sides if side.a == best}
     phrases = {
         "better": "better than",
         "tie": "tied with",
-        "not decided": "not significantly different from",
-        "no verdict": "without a verdict (too few seeds) against",
+        "not significant": "not significantly different from",
+        "under-tuned": "without a verdict (under-tuned) against",
+        "too few seeds": "without a verdict (too few seeds) against",
     }
-    by_verdict = _grouped({name: verdicts[name] for name in ranking[1:]})
+    by_outcome = _grouped({name: outcomes[name] for name in ranking[1:]})
     parts = [
-        f"{phrase} {_list(by_verdict[key], of=len(ranking) - 1)}"
+        f"{phrase} {_list(by_outcome[key], of=len(ranking) - 1)}"
         for key, phrase in phrases.items()
-        if key in by_verdict
+        if key in by_outcome
     ]
     mean, name = optimizers[best].accuracy.mean, "accuracy" if metric is None else short_name_of(metric.key)
     extreme = "highest" if metric is None or metric.higher_is_better else "lowest"

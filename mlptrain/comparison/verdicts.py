@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from mlptrain.comparison.statistics import bootstrap_interval, holm, sign_flip_p, verdict_possible
-from mlptrain.runs.comparison import Pair, TimeToTarget, Verdict
+from mlptrain.runs.comparison import Pair, Reason, TimeToTarget, Verdict
 
 Setting = TypeVar("Setting", bound=Hashable)
 
@@ -37,7 +37,8 @@ def compare_all(
     - *better* or *worse* where the corrected p is at most ``level``, unless the loser is in ``under_tuned``;
     - *not decided*.
 
-    A tie that involves an ``under_tuned`` optimizer is *not decided* either: better tuned it might have won.
+    A tie that involves an ``under_tuned`` optimizer is *not decided* either: better tuned it might have won. *Not
+    decided* and *no verdict* have their reason with them: *not significant*, *under-tuned* or *too few seeds*.
     """
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in scores.items()}
     names = list(combinations(arrays, 2))
@@ -47,26 +48,31 @@ def compare_all(
     for (a, b), values, p, p_holm in zip(names, differences, p_values, holm(p_values), strict=True):
         low, high = bootstrap_interval(values, resamples=resamples, seed=seed) or (None, None)
         n, mean = len(values), float(values.mean())
-        pair = kind(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict="no verdict")
+        pair = kind(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict="no verdict",
+                    reason="too few seeds")  # fmt: skip
         if verdict_possible(n, pairs=len(names), level=level):
             sign = 1 if higher_is_better else -1
-            verdict = _verdict(pair, sign * pair.mean, tie=tie, level=level, under_tuned=under_tuned)
-            pair = pair.model_copy(update={"verdict": verdict})
+            verdict, reason = _verdict(pair, sign * pair.mean, tie=tie, level=level, under_tuned=under_tuned)
+            pair = pair.model_copy(update={"verdict": verdict, "reason": reason})
         pairs.append(pair)
     return pairs
 
 
-def _verdict(pair: Pair, gain: float, *, tie: float, level: float, under_tuned: Collection[str]) -> Verdict:
+def _verdict(
+    pair: Pair, gain: float, *, tie: float, level: float, under_tuned: Collection[str]
+) -> tuple[Verdict, Reason | None]:
     """``gain`` is by how much the first is better."""
     width = tie + 1e-12  # a difference of exactly the tie's width is one, whichever way its last bit fell
     if pair.low is not None and pair.high is not None and -width <= pair.low and pair.high <= width:
-        return "not decided" if pair.a in under_tuned or pair.b in under_tuned else "tie"
+        if pair.a in under_tuned or pair.b in under_tuned:
+            return "not decided", "under-tuned"
+        return "tie", None
     if pair.p_holm > level:
-        return "not decided"
+        return "not decided", "not significant"
     loser = pair.b if gain > 0 else pair.a
     if loser in under_tuned:
-        return "not decided"
-    return "better" if gain > 0 else "worse"
+        return "not decided", "under-tuned"
+    return ("better" if gain > 0 else "worse"), None
 
 
 def inclusion_violations(pairs: Sequence[Pair], *, families: Sequence[tuple[str, str]]) -> list[Pair]:

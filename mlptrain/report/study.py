@@ -18,9 +18,8 @@ from mlptrain.runs.search import SearchSummary
 from mlptrain.runs.study import StudyFiles
 from mlptrain.spec import Experiment
 from mlptrain.spec.kinds import plan_digest
-from mlptrain.spec.mapping import Config
 from mlptrain.spec.reader import read_file
-from mlptrain.spec.study import LoadedStudy, Spec
+from mlptrain.spec.study import base_of_plan
 from mlptrain.system import signals
 from mlptrain.system.atomic import write_atomically
 
@@ -73,10 +72,10 @@ def write_picture(folder: Path, name: str, draw: Callable[[], Figure]) -> None:
         write_atomically(folder / f"{name}.{kind}", picture_bytes(figure, kind))
 
 
-def read_finished(
-    files: StudyFiles, load: Callable[[Config], LoadedStudy[Spec]], read: Callable[[], Summarised]
-) -> tuple[str, Experiment, Summarised]:
+def read_finished(files: StudyFiles, read: Callable[[], Summarised]) -> tuple[str, Experiment, Summarised]:
     """For a page: the text of the plan, the base, and the summary, by ``read``. Matplotlib is loaded.
+
+    The base has a placeholder as its optimizer: a page needs none, nor the class of one by its import path.
 
     Raises RunFolderError where the study is not finished, or its folder damaged.
     """
@@ -84,10 +83,11 @@ def read_finished(
     try:
         content, document = read_file(plan)
         files.kind.check_format(document.value, plan)
-        base = load(plan).base
+        digest = plan_digest(document.value)
+        base = base_of_plan(document)
     except SpecError as error:
         raise RunFolderError(f"{plan} is not a plan ({error}); the folder is damaged") from None
-    if plan_digest(document.value) != (summary := read()).plan:
+    if digest != (summary := read()).plan:
         raise RunFolderError(
             f"{plan} is not the plan that summary.json is of, so one of the two was edited; restore {plan.name} "
             f"and {files.rerun}, which rewrites summary.json from the recorded trials"

@@ -218,5 +218,5 @@ def set_log_scale(axes: Axes, *, hide: bool = False) -> None:
 
 def set_plain_ticks(axis: Axis) -> None:
     """Plain numbers along a logarithmic axis, also between the powers of ten where it spans few of them."""
-    axis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
-    axis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(1.5, 0.6)))
+    axis.set_major_formatter(_PlainLogFormatter(minor_thresholds=(2.0, 0.6)))
+    axis.set_minor_formatter(_PlainLogFormatter(minor_thresholds=(2.0, 0.6)))

@@ -38,6 +38,7 @@ Changes = dict[Annotated[str, StringConstraints(min_length=1, max_length=200)], 
 SplitName = Literal["validation", "test"]
 Status = Literal["completed", "did not learn", "diverged", "failed"]
 Verdict = Literal["better", "worse", "tie", "not decided", "no verdict"]
+Reason = Literal["not significant", "under-tuned", "too few seeds"]
 
 _MIRRORED: Mapping[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
@@ -174,7 +175,11 @@ class TriedSetting(Record):
 
 
 class OptimizerResult(_Sparse):
-    """One optimizer of the comparison, or one arm; ``curves`` has no entry where no trial lasted."""
+    """One optimizer of the comparison, or one arm; ``curves`` has no entry where no trial lasted.
+
+    ``steps_per_epoch`` is there where an arm changes it, and ``gradients_per_step`` where a step may evaluate several.
+    ``at_default`` is there of an optimizer by its import path: the keys whose value is its constructor's.
+    """
 
     setting: OptimizerSpec | None = None
     changes: Changes | None = None  # of an arm
@@ -192,6 +197,9 @@ class OptimizerResult(_Sparse):
     failed: Count
     epochs_to_target: TimeToTarget | None
     curves: dict[CurveName, Curve]
+    steps_per_epoch: Positive | None = None
+    gradients_per_step: Positive | None = None
+    at_default: list[str] | None = None
 
     @property
     def tuning_accuracies(self) -> list[float | None]:
@@ -213,10 +221,11 @@ class OptimizerResult(_Sparse):
 
 
 class Pair(Record):
-    """Arm ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``.
+    """Arm ``a`` against ``b`` over ``n`` seeds; ``verdict`` is on ``a``, ``reason`` says why it claims nothing.
 
     ``mean``, ``low`` and ``high`` are of a's score minus b's, in their unit: the mean and its 95 % bootstrap interval,
-    whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm`` corrected over all pairs.
+    which is this pair's alone and whose bounds are None for one seed. ``p`` is the sign-flip test's, ``p_holm``
+    corrected over all pairs.
     """
 
     a: str
@@ -228,6 +237,12 @@ class Pair(Record):
     p: Fraction
     p_holm: Fraction
     verdict: Verdict
+    reason: Reason | None = None  # of what is not decided or has no verdict; None in files of earlier versions
+
+    @property
+    def outcome(self) -> str:
+        """The verdict with its reason: ``not decided (under-tuned)``."""
+        return self.verdict if self.reason is None else f"{self.verdict} ({self.reason})"
 
     def mirrored(self) -> Pair:
         """The same result as ``b`` against ``a``."""

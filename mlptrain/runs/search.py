@@ -83,6 +83,14 @@ class Half(Record):
     value: Figure | None
 
 
+class Importance(Record):
+    """The share of the explained variance that one key explains by itself: mean and range over resamples of trials."""
+
+    mean: Fraction
+    low: Fraction
+    high: Fraction
+
+
 class SearchSummary(Record):
     """A finished search; ``asked`` is below ``budget`` where --hours ended it before."""
 
@@ -100,7 +108,7 @@ class SearchSummary(Record):
     scored: Sequence[Scored]
     validation: Spread | None
     test: Spread | None
-    importances: dict[str, Fraction]
+    importances: dict[str, Importance]
     edges: Sequence[Edge]
     half: Half
     sentence: str

@@ -9,14 +9,20 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
+import statistics
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlptrain.errors import UserError
+from mlptrain.runs.search import Importance
 from mlptrain.seeds import derived_seed
 from mlptrain.spec.search.sections import Choice, Choices, Method
+
+_RESAMPLES = 8
+_LEAST_TRIALS = 16
+_MOST_TRIALS = 128  # of a resample: fANOVA takes 0.2 s for 100 trials and grows faster than they do
 
 Setting = dict[str, Any]  # a value for every key of the space
 
@@ -74,19 +80,35 @@ class Sampling:
                 self._study.tell(trial, state=state.PRUNED)
         self._open = []
 
-    def importances(self) -> dict[str, float]:
-        """The share of the values' variance that each key explains: fANOVA (Hutter et al., 2014), over whole trials.
+    def importances(self) -> dict[str, Importance]:
+        """The share of the explained variance of each key: fANOVA (Hutter et al., 2014), over whole trials.
 
-        Empty where there are fewer than four of them, or all have the same value.
+        It is found again on resamples of the trials: forests of other seeds on the same trials agree far better with
+        each other than with the truth. On a surface whose learning rate explains 0.88, resamples of 8 trials gave 0.15
+        to 0.63 on average, of 16 trials 0.48 to 0.90, of 50 trials 0.86 to 0.95 (2-core AMD EPYC, 2026-11-26).
+
+        Empty for one key, for fewer trials than 16 or than 4 for each key, and where a resample has but one value.
         """
-        done = [trial for trial in self._study.trials if trial.state == self._optuna.trial.TrialState.COMPLETE]
-        if len(done) < 4 or len({trial.value for trial in done}) < 2:
+        complete = self._optuna.trial.TrialState.COMPLETE
+        done = [trial for trial in self._study.trials if trial.state == complete]
+        if len(self._space) < 2 or len(done) < max(_LEAST_TRIALS, 4 * len(self._space)):
             return {}
-        if len(self._space) == 1:
-            return dict.fromkeys(self._space, 1.0)
-        evaluator = self._optuna.importance.FanovaImportanceEvaluator(seed=self._seed)
-        found = self._optuna.importance.get_param_importances(self._study, evaluator=evaluator)
-        return {str(key): min(1.0, max(0.0, float(value))) for key, value in found.items()}
+        import numpy as np
+
+        generator, found = np.random.default_rng(self._seed), []
+        for index in range(_RESAMPLES):
+            drawn = [done[at] for at in generator.integers(len(done), size=min(len(done), _MOST_TRIALS))]
+            if len({trial.value for trial in drawn}) < 2:
+                return {}
+            study = self._optuna.create_study(direction=self._study.direction)
+            study.add_trials(drawn)
+            evaluator = self._optuna.importance.FanovaImportanceEvaluator(n_trees=32, seed=(self._seed + index) % 2**32)
+            found.append(self._optuna.importance.get_param_importances(study, evaluator=evaluator))
+        shares = {key: [min(1.0, max(0.0, float(one[key]))) for one in found] for key in self._space}
+        return {
+            key: Importance(mean=statistics.fmean(values), low=min(values), high=max(values))
+            for key, values in shares.items()
+        }
 
     def _sampler(self, method: Method) -> Any:
         samplers = self._optuna.samplers

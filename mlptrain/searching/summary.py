@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from mlptrain.comparison.trials import Trial
+from mlptrain.report.comparison.budgets import around_half
 from mlptrain.report.search.words import figure_text, spread_text, value_text
 from mlptrain.runs.comparison import TrialRecord
-from mlptrain.runs.search import Edge, Half, Scored, SearchSummary, Spread, Tried
+from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml
@@ -45,7 +45,7 @@ def summarise(
     records: Mapping[str, TrialRecord],
     reasons: Mapping[str, str],
     scored: Sequence[TrialRecord],
-    importances: Mapping[str, float],
+    importances: Mapping[str, Importance],
 ) -> SearchSummary:
     """The summary of a search whose trials are all recorded, but for those with ``reasons`` why they cannot be."""
     spec, best = plan.spec, best_of(plan, drawn, records)
@@ -62,7 +62,7 @@ def summarise(
         for number, (setting, name) in enumerate(zip(settings, drawn, strict=True))
     ]
     results = [_scored(plan, record) for record in scored]
-    half = math.ceil(len(trials) / 2)
+    half = max(1, around_half(len(trials))[0])  # at most half
     of_half = best_of(plan, drawn[:half], records)
     edges = [] if best is None else list(_edges(plan, settings[best]))
     validation, test = (_spread([getattr(one, split) for one in results]) for split in ("validation", "test"))
@@ -81,7 +81,7 @@ def summarise(
         scored=results,
         validation=validation,
         test=test,
-        importances=dict(sorted(importances.items(), key=lambda item: -item[1])),
+        importances=dict(sorted(importances.items(), key=lambda item: -item[1].mean)),
         edges=edges,
         half=Half(trials=half, number=of_half, value=None if of_half is None else trials[of_half].value),
         sentence=_sentence(plan, None if best is None else trials[best], validation, test),

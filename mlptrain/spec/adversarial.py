@@ -35,6 +35,11 @@ class VirtualAdversarial(_Adversarial):
         """Of a step, for each weight matrix: three of either term, and two of every iteration."""
         return 6 + 2 * self.iterations
 
+    @property
+    def gradients(self) -> int:
+        """Of a step: one of either term, and one of every iteration."""
+        return 2 + self.iterations
+
     def length(self, n_features: int) -> float:  # noqa: ARG002
         """Euclidean length of r."""
         return self.epsilon
@@ -55,6 +60,11 @@ class FastGradient(_Adversarial):
     def products(self) -> int:
         """Of a step, for each weight matrix: three of either term."""
         return 6
+
+    @property
+    def gradients(self) -> int:
+        """Of a step: one of either term."""
+        return 2
 
     def length(self, n_features: int) -> float:
         """Euclidean length of r."""

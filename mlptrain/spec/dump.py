@@ -49,6 +49,11 @@ def yaml_line(values: dict[str, Any]) -> str:
     return text.strip()[1:-1]
 
 
+def yaml_value(value: Any) -> str:
+    """One value in one line: ``{name: adam, lr: 0.01}``."""
+    return yaml_line({"value": value}).partition(": ")[2]
+
+
 def _name_first(value: Any) -> Any:
     """A section with its ``name`` ahead of the fields that it shares with its kind."""
     if not isinstance(value, dict):

@@ -474,6 +474,8 @@ class _Signature:
 
 def _is_read(cls: Callable[..., Any], key: str) -> bool:
     """Whether a class that takes any argument may read this one; those of the collections name what they read."""
+    if "base_optimizer" in inspect.signature(cls).parameters:
+        return True  # the class that it is built on does, or refuses it
     modules = {base.__module__ for base in inspect.getmro(cls)} if isinstance(cls, type) else set()
     ours = [name for name in modules if name.partition(".")[0] in COLLECTIONS]
     reads = rf"""(get\(|pop\(|\[)["']{re.escape(key)}["']"""

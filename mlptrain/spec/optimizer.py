@@ -36,6 +36,11 @@ class Optimizer(Section):
         """The factor λ of the penalty λ/2 · Σ w² that joins the loss, over what ``weight_decay_for`` says."""
         return 0.0 if self.decoupled else self.weight_decay
 
+    @property
+    def gradients_per_step(self) -> int:
+        """How often a step evaluates the gradient of its batch at most."""
+        return 1
+
 
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum and Nesterov's variant of it (torch.optim.SGD)."""
@@ -236,6 +241,11 @@ class LBFGS(Optimizer):
     line_search_fn: Annotated[Literal["strong_wolfe", "none"], Field(description="How long a step is.")] = (
         "strong_wolfe"
     )
+
+    @property
+    def gradients_per_step(self) -> int:
+        """As torch has it where ``max_eval`` is not given."""
+        return self.max_eval or max(1, self.max_iter * 5 // 4)
 
 
 CODE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"

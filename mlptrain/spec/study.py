@@ -187,6 +187,20 @@ class StudyReader:
         return LoadedStudy(spec, base, (*of_base, *warnings))
 
 
+def base_of_plan(document: Document) -> Experiment:
+    """The base of a study's plan with a placeholder as its optimizer, so that no class is imported.
+
+    Raises SpecError where the plan has none, or one with faults.
+    """
+    document.value.setdefault("name", "study")
+    reader = StudyReader(document, folder=Path(document.source).parent, overrides=(), model=ComparisonSpec)
+    base = reader.read_base(keep_optimizer=False)
+    if base is None or document.faults:
+        missing = document.fault(("base",), "required key is missing")
+        raise SpecError(in_order([*reader.faults, *document.faults] or [missing], document.source))
+    return Experiment(base.spec, base.facts)
+
+
 def _base_document_of(document: Document, folder: Path) -> Document | None:
     """The base as a document of its own: the section, or the file that it names. None with a fault added."""
     value = document.value.get("base")

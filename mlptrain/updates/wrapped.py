@@ -200,6 +200,24 @@ def needs_closure(section: OptimizerSpec) -> bool:
     return _closures[key]
 
 
+def gradients_per_step(section: OptimizerSpec) -> int:
+    """How many gradients of its batch a step takes: of L-BFGS at most, of an imported class as its first step does."""
+    if not isinstance(section, optimizer.Foreign) or not needs_closure(section):
+        return section.gradients_per_step
+    views = {name: torch.full(shape, 0.5) for name, shape in _SHAPES.items()}
+    gradients = {name: torch.full(shape, 0.1) for name, shape in _SHAPES.items()}
+    evaluated = [0]
+
+    def evaluate() -> Tensor:
+        evaluated[0] += 1
+        return torch.ones(1)
+
+    before = torch.get_rng_state()
+    Wrapped(section, views, gradients, _WEIGHTS).step([], section.lr, evaluate)
+    torch.set_rng_state(before)
+    return 1 + evaluated[0]  # before the step, as its class expects, and by the closure
+
+
 def _made(section: OptimizerSpec, leaves: Mapping[str, Parameter], weights: Sequence[str]) -> Iterator[Any]:
     """The optimizers of a section; groups without decay where it is of weights alone."""
     apart = section.weight_decay_for == "weights" and section.weight_decay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import statistics
 from itertools import combinations
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from mlptrain.comparison import compare as run
@@ -21,6 +23,8 @@ from mlptrain.comparison.verdicts import compare_all
 from mlptrain.errors import RunFolderError, SpecError
 from mlptrain.experiment.build import SharedData
 from mlptrain.report.comparison.outputs import comparison_page, write_outputs
+from mlptrain.report.comparison.rows import time_rows
+from mlptrain.report.comparison.words import caveats, describe_setting
 from mlptrain.runs.comparison import ComparisonFiles, StudyPair, StudySummary, TrialRecord
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.dump import yaml_text
@@ -237,6 +241,88 @@ def test_any_changes_and_seeds_train_as_a_batch(tmp_path: Path) -> None:
     assert done == run_batch(plan.batch(trials))
     values = [record.kept.figure("validation_rmse") for record in done if record.kept is not None]
     assert len({*values}) == 3
+
+
+# --- budgets that are not equal ---
+
+BATCHES = """\
+arms:
+  b10: {training.batch_size: 10, optimizer.lr: 0.1}
+  b50: {optimizer.lr: [0.03, 0.1, 0.3]}
+  b200: {training.batch_size: full, optimizer.lr: [0.3, 1.0, 3.0]}
+tuning: {seeds: 1, extensions: 1}
+scoring: {seeds: 3}
+target: {metric: validation_accuracy, value: 0.3}
+"""
+
+
+def test_arms_of_other_batches_have_their_own_steps(tmp_path: Path, call: Call) -> None:
+    """200 training rows: 20, 4 and 1 steps an epoch, which the records of the trials say too."""
+    base = WITH_ADAM.replace("adam, lr: 0.03", "sgd, lr: 0.1").replace("epochs: 2", "epochs: 4")
+    found = study(BATCHES, tmp_path, base=base)
+    steps = {record["arm"]: record["steps_per_epoch"] for record in records_of(tmp_path / "study")}
+    assert steps == {"b10": 20, "b50": 4, "b200": 1}
+    assert {name: arm.get("steps_per_epoch", 4) for name, arm in found["arms"].items()} == steps
+    files = ComparisonFiles(tmp_path / "study")
+    summary, timings = files.read_summary(), files.read_timings()
+    for name, _, epochs, shown, *_ in time_rows(summary, timings)[1:]:
+        assert epochs == shown == "not reached" or float(shown.replace(",", "")) == float(epochs) * steps[name]
+    noted = " ".join(caveats(summary))
+    assert "Arms differ in updates, since their steps per epoch do: b10 80, b50 16, b200 4 in 4 epochs" in noted
+    trials = {name: len({*map(str, arm["tuning"])}) for name, arm in found["arms"].items()}
+    assert trials["b10"] == 0
+    assert all(f"{name} {count}" in noted or f"and {name} {count}" in noted for name, count in trials.items())
+    write_outputs(files.path, summary, timings)
+    rows = [*csv.DictReader((files.path / "summary.csv").read_text().splitlines())]
+    assert {(row["arm"], int(row["steps_per_epoch"]), int(row["tuning_trials"])) for row in rows} == {
+        (name, steps[name], trials[name]) for name in steps
+    }
+    page = comparison_page(files.path)
+    assert "4 epochs of 1 to 20 steps ·" in page
+    assert "with batches of" not in page.partition('id="plan"')[0]
+    assert noted.split(". ")[0] in (files.path / "summary.md").read_text()
+    assert f"note: {noted.split('. ')[0]}" in call("compare", str(files.path)).out
+
+
+def test_a_step_that_evaluates_several_gradients_is_said(tmp_path: Path) -> None:
+    """As often as torch's L-BFGS at most, and for disturbed inputs once more."""
+    model = torch.nn.Linear(2, 1)
+    default = torch.optim.LBFGS(model.parameters(), max_iter=8).param_groups[0]["max_eval"]
+    text = """\
+arms:
+  plain: {}
+  lbfgs: {optimizer: {name: lbfgs, max_iter: 8}, training.batch_size: full}
+  fgsm: {training.adversarial: {name: fgsm, epsilon: 0.1}}
+  SAM: {optimizer: {name: "pytorch_optimizer:SAM", base_optimizer: "torch.optim:SGD", lr: 0.1}}
+scoring: {seeds: 3}
+"""
+    found = study(text, tmp_path)
+    assert {name: arm.get("gradients_per_step", 1) for name, arm in found["arms"].items()} == {
+        "plain": 1, "lbfgs": default, "fgsm": 2, "SAM": 2,
+    }  # fmt: skip
+    summary = ComparisonFiles(tmp_path / "study").read_summary()
+    noted = " ".join(caveats(summary))
+    assert "base_optimizer torch.optim:SGD" in describe_setting(summary.optimizers["SAM"])
+    assert "foreach" not in describe_setting(summary.optimizers["SAM"])
+    assert f"the gradients that a step evaluates at most: lbfgs {default}, " in noted
+
+
+def test_the_chosen_setting_is_what_is_not_as_by_default(tmp_path: Path) -> None:
+    text = """\
+arms:
+  whole: {model: {hidden: [4]}}
+  other: {model: {hidden: [8], activation: {name: leaky_relu, slope: 0.2}}}
+  lists: {model.hidden: [[1], [2], [30]]}
+tuning: {seeds: 1}
+scoring: {seeds: 3}
+"""
+    study(text, tmp_path)
+    summary = ComparisonFiles(tmp_path / "study").read_summary()
+    arms = summary.optimizers
+    assert describe_setting(arms["whole"]) == "model (hidden [4])"
+    assert describe_setting(arms["other"]) == "model (hidden [8], activation leaky_relu (slope 0.2))"
+    noted = " ".join(caveats(summary))
+    assert "lists: the best model.hidden, [30], is the last of its list" in noted
 
 
 # --- what is read of it ---

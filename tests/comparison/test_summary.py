@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlptrain.comparison.summary import sentence
-from mlptrain.runs.comparison import OptimizerResult, Pair, Verdict
+from mlptrain.runs.comparison import OptimizerResult, Pair, Reason, Verdict
 from tests.comparison.small import BASE, compare
 
 SIX = BASE.replace("epochs: 2", "epochs: 6")
@@ -65,11 +65,15 @@ tuning: {{seeds: 1, extensions: 0}}
     found = compare(text, tmp_path, base=SIX).summary
     [pair] = found["pairs"]
     assert found["optimizers"]["slow"]["under_tuned"]
-    assert (pair["p_holm"], pair["verdict"]) == (2 / 2**6, "not decided")
+    assert (pair["p_holm"], pair["verdict"], pair["reason"]) == (2 / 2**6, "not decided", "under-tuned")
+    assert "without a verdict (under-tuned) against slow" in found["sentence"]
+    assert "significant" not in found["sentence"]
     assert "slow is under-tuned" in found["sentence"]
 
 
-def told_of(others: int, *, verdict: Verdict = "no verdict", did_not_learn: int = 0) -> str:
+def told_of(
+    others: int, *, verdict: Verdict = "no verdict", reason: Reason | None = "too few seeds", did_not_learn: int = 0
+) -> str:
     """The sentence about a best optimizer and others of one verdict, of which some did not learn."""
     names = ["best", *(f"n{index}" for index in range(others))]
     trial = {"seed": 0, "trial": "", "status": "completed", "score": 0.9, "accuracy": 0.9, "loss": 0.1, "epoch": 1}
@@ -84,14 +88,17 @@ def told_of(others: int, *, verdict: Verdict = "no verdict", did_not_learn: int 
         for index, name in enumerate(names)
     }
     pairs = [
-        Pair(a="best", b=name, n=7, mean=0.1, low=0.0, high=0.2, p=0.1, p_holm=0.1, verdict=verdict)
+        Pair(a="best", b=name, n=7, mean=0.1, low=0.0, high=0.2, p=0.1, p_holm=0.1, verdict=verdict, reason=reason)
         for name in names[1:]
     ]
     return sentence(names, optimizers, pairs)
 
 
 def test_the_sentence_names_some_and_counts_many() -> None:
-    assert told_of(2, verdict="better") == "best has the highest mean accuracy, 90.00 %: better than n0 and n1."
+    assert (
+        told_of(2, verdict="better", reason=None)
+        == "best has the highest mean accuracy, 90.00 %: better than n0 and n1."
+    )
     assert told_of(19).endswith(": without a verdict (too few seeds) against all 19 others.")
     assert told_of(2, did_not_learn=1).endswith(". n0 did not learn in 7 of 7 trials.")
     assert told_of(8, did_not_learn=7).endswith(

@@ -15,7 +15,7 @@ from mlptrain.comparison.verdicts import (
     median_time,
     time_to_target,
 )
-from mlptrain.runs.comparison import Verdict
+from mlptrain.runs.comparison import Reason, Verdict
 from tests.benchmarks.verdict_simulation import CLAIMS, PLANTED, false_claim, simulated
 
 SPREAD = np.array([0.0011, -0.0004, 0.0002, -0.0013, 0.0007, 0.0001, -0.0009, 0.0005, -0.0002, 0.0002])  # mean 0
@@ -68,6 +68,7 @@ def test_no_verdict_with_too_few_seeds(optimizers: int, least: int) -> None:
 def test_one_seed_and_equal_scores_give_no_verdict_either() -> None:
     (pair,) = compare_all({"a": [0.9], "b": [0.9]})
     assert (pair.n, pair.low, pair.high, pair.verdict) == (1, None, None, "no verdict")
+    assert pair.reason == "too few seeds"
     assert verdict(0, spread=0, n=5) == "no verdict"
 
 
@@ -95,6 +96,7 @@ def test_holm_corrects_over_all_pairs_shown() -> None:
     uncorrected = [pair for pair in pairs if pair.p <= 0.05 < pair.p_holm]
     assert uncorrected
     assert {pair.verdict for pair in uncorrected} == {"not decided"}
+    assert {pair.reason for pair in uncorrected} == {"not significant"}
 
 
 def test_the_other_way_round_is_the_mirror_image() -> None:
@@ -140,8 +142,13 @@ def test_nothing_is_claimed_against_an_under_tuned_optimizer() -> None:
     def verdicts(*under_tuned: str) -> list[Verdict]:
         return [pair.verdict for pair in compare_all(scores, under_tuned=under_tuned, tie=0.002)]
 
+    def reasons(*under_tuned: str) -> list[Reason | None]:
+        return [pair.reason for pair in compare_all(scores, under_tuned=under_tuned, tie=0.002)]
+
     assert verdicts() == ["better", "better", "tie"]
+    assert reasons() == [None, None, None]
     assert verdicts("poor") == ["not decided", "better", "not decided"]
+    assert reasons("poor") == ["under-tuned", None, "under-tuned"]
     assert verdicts("twin") == ["better", "not decided", "not decided"]
     assert verdicts("good") == ["better", "better", "tie"]  # it wins although it is under-tuned
     scores = dict(reversed(scores.items()))

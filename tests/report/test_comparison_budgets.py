@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mlptrain.report.comparison.budgets import budgets, expected_best
+from mlptrain.report.comparison.budgets import around_half, budgets, expected_best
 from mlptrain.report.comparison.curves import draw_budgets
 from mlptrain.report.comparison.rows import half_budget_rows
-from mlptrain.runs.comparison import ComparisonFiles, Timings
+from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
 from tests.report.comparison_samples import Samples, summary_of
 
 
@@ -34,7 +34,7 @@ def test_half_of_the_settings(samples: Samples) -> None:
         pairs = [max(pair) for pair in combinations(medians, 2)]
         budget, seconds = found[name], timings.seconds_per_epoch[name]
         assert budget.best[-1] == max(medians)
-        assert budget.best[budget.half - 1] == pytest.approx(statistics.fmean(pairs))
+        assert budget.of_half == pytest.approx(statistics.fmean(pairs))
         assert seconds is not None
         assert budget.seconds == pytest.approx(seconds * summary.epochs * len(summary.tuning_seeds))
         row = next(row for row in half_budget_rows(summary, timings) if row[0] == name)
@@ -79,6 +79,37 @@ def test_every_arm_is_drawn_with_its_half(samples: Samples, kind: str, panels: i
             assert np.asarray(line.get_xdata()) == pytest.approx(step * np.arange(1, 5))
             assert np.asarray(ring.get_xdata())[0] == pytest.approx(2 * step)
             assert np.asarray(ring.get_ydata())[0] == budget.best[1]
+
+
+def test_half_of_an_odd_number_is_half_the_budget(samples: Samples) -> None:
+    """One of three settings with a coin's chance, else two: half of them on average, and so is what they find."""
+    values = summary_of(samples("six")).plain()
+    tried = values["optimizers"]["Adam"]["tuning"]
+    del tried[-1]
+    medians = [statistics.median(one["accuracies"]) for one in tried]
+    one = [value for value in medians for _ in range(3)]
+    two = [max(pair) for pair in combinations(medians, 2) for _ in range(3)]
+    changed = Summary.model_validate(values)
+    budget = budgets(changed, Timings())["Adam"]
+    assert (around_half(3), around_half(4)) == ((1, 2), (2, 2))
+    assert budget.half == 1.5
+    assert budget.of_half == pytest.approx(statistics.fmean([*one, *two]))
+    (axes,) = draw_budgets(changed, Timings()).axes
+    rings = [line for line in axes.get_lines() if len(np.asarray(line.get_xdata())) == 1]
+    place = list(budgets(changed, Timings())).index("Adam")
+    assert [*np.asarray(rings[place].get_xydata())[0]] == pytest.approx([1.5 * 3, budget.of_half])
+
+
+def test_seconds_are_known_where_settings_are_alike_in_size(samples: Samples) -> None:
+    """Only the chosen setting was timed: with other widths or batches it says nothing of the others."""
+    values, timings = summary_of(samples("six")).plain(), ComparisonFiles(samples("six")).read_timings()
+    entry = values["optimizers"]["Adam"]
+    alike = ["lr", "optimizer.lr", "model.dropout", "loss.label_smoothing"]
+    for key in [*alike, "max_iter", "model.hidden", "training.batch_size"]:
+        entry["grids"] = {key: [0.1, 0.2]}
+        found = budgets(Summary.model_validate(values), timings)
+        assert (found["Adam"].seconds is not None) == (key in alike), key
+        assert found["SGD"].seconds is not None
 
 
 def test_nothing_tuned_has_no_budget(samples: Samples) -> None:

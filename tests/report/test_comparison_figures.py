@@ -14,12 +14,12 @@ from matplotlib.colors import same_color, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from mlptrain.report.comparison.curves import draw_learning_curves, draw_learning_rates
 from mlptrain.report.comparison.figures import draw_differences, draw_scores, draw_times
 from mlptrain.report.comparison.rates import good_range, rates_are_tuned
-from mlptrain.report.style import INK, picture_bytes
+from mlptrain.report.style import INK, new_figure, picture_bytes, set_log_scale
 from mlptrain.runs.comparison import Summary
 from tests.report.comparison_samples import KINDS, Samples, summary_of
 
@@ -156,6 +156,36 @@ def test_differences_have_the_pairs_means_and_intervals(six: Summary) -> None:
     assert (bands[0].get_x(), bands[0].get_width()) == pytest.approx((-0.001, 0.002))
 
 
+def with_intervals(summary: Summary, ends: dict[int, tuple[float, float]]) -> Summary:
+    """With other intervals around the mean differences of the arms in some rows."""
+    best, *others = summary.ranking
+    pairs = []
+    for pair in summary.pairs:
+        row = next((row for row in ends if {pair.a, pair.b} == {best, others[row]}), None)
+        below, above = (0.001, 0.001) if row is None else ends[row]
+        below, above = (below, above) if pair.b == best else (above, below)
+        pairs.append(pair.model_copy(update={"low": pair.mean - below, "high": pair.mean + above}))
+    return summary.model_copy(update={"pairs": pairs})
+
+
+def test_no_interval_is_cut_without_an_arrow(six: Summary) -> None:
+    """Intervals that are wider than the means lie apart are on the axis; one that dwarfs all others has an arrow."""
+    wide = with_intervals(six, {row: (0.2 + row / 1000, 0.3) for row in range(5)})
+    (axes,) = draw_differences(wide).axes
+    low, high = axes.get_xlim()
+    for line in axes.get_lines():
+        if line.get_linewidth() == 2.4:
+            assert low < min(np.asarray(line.get_xdata()))
+            assert max(np.asarray(line.get_xdata())) < high
+    assert not {"◀", "▶"} & set(texts(draw_differences(wide)))
+    one = with_intervals(six, {2: (0.5, 0.001)})
+    (axes,) = draw_differences(one).axes
+    assert np.ptp(axes.get_xlim()) < 0.1
+    arrows = [text for text in axes.texts if isinstance(text, Annotation) and text.get_text() == "◀"]
+    assert [text.xy for text in arrows] == [(0.0, 2)]
+    assert "▶" not in texts(draw_differences(one))
+
+
 def dots_of_rows(axes: Axes, row: int) -> list[Line2D]:
     return [line for line in axes.get_lines() if line.get_markersize() == 8 and y_of(line) == row]
 
@@ -234,6 +264,36 @@ def test_every_tried_rate_is_shown_with_medians_choice_and_good_range(six: Summa
         ends = (good.low, good.high)
         assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(ends, rel=0.03)
         assert f"{good.decades:.2f} decades" in axes.get_title(loc="left")
+
+
+def shown_labels(axis: Axis, figure: Figure) -> list[str]:
+    figure.canvas.draw()
+    unseen = {id(label) for label in beyond(axis)}
+    labels = [tick.label1 for tick in axis.get_major_ticks() + axis.get_minor_ticks()]
+    return [label.get_text() for label in labels if label.get_text() and id(label) not in unseen]
+
+
+@pytest.mark.parametrize("rates", [(0.003, 0.01, 0.02, 0.03), (0.02, 0.025, 0.03, 0.035), (0.01, 0.1, 1.0, 10.0)])
+def test_an_axis_of_rates_has_two_labels_at_least(six: Summary, rates: tuple[float, ...]) -> None:
+    values = six.plain()
+    for entry in values["optimizers"].values():
+        for tried, rate in zip(entry["tuning"], rates, strict=True):
+            tried["setting"]["lr"] = rate
+    figure = draw_learning_rates(Summary.model_validate(values))
+    labels = [float(label) for label in shown_labels(figure.axes[-1].xaxis, figure)]
+    assert len(labels) >= 2
+    assert min(labels) < 2 * min(rates)
+    assert max(labels) > max(rates) / 2
+
+
+@pytest.mark.parametrize("ends", [(0.2, 9), (0.011, 0.9), (0.3, 4), (2, 3), (0.01, 5)])
+def test_a_logarithmic_axis_has_two_labels_at_least(ends: tuple[float, float]) -> None:
+    figure = new_figure(3, 3)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], ends)
+    set_log_scale(axes)
+    axes.set_ylim(*ends)
+    assert len(shown_labels(axes.yaxis, figure)) >= 2
 
 
 def test_even_steps_up_the_accuracy_axis_halve_the_error(six: Summary) -> None:

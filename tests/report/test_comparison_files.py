@@ -20,6 +20,8 @@ from mlptrain.errors import MachineError
 from mlptrain.report.comparison.artist import Artist
 from mlptrain.report.comparison.files import latex_text, markdown_text
 from mlptrain.report.comparison.outputs import write_outputs
+from mlptrain.report.comparison.rows import pair_rows
+from mlptrain.report.comparison.words import steps_by_arm
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
 from mlptrain.system.jsonfiles import to_json
 from tests.report.comparison_samples import KINDS, Samples, read, summary_of
@@ -179,8 +181,18 @@ def test_the_verdicts_are_the_summarys(samples: Samples, written: Path, kind: st
         if pair["verdict"] in ("better", "worse"):
             assert (verdict == "better") == (sign * pair["mean"] > 0)
         else:
-            assert verdict == pair["verdict"]
+            assert verdict == pair["verdict"] + (f" ({pair['reason']})" if pair["reason"] else "")
     assert summary["plan"] in (written / f"summary.{kind}").read_text(encoding="utf-8")
+
+
+def test_a_summary_of_an_earlier_version_is_read(samples: Samples) -> None:
+    """Without the reasons of verdicts, and without the steps of each arm."""
+    values = read(samples("failures"))
+    assert {pair.pop("reason") for pair in values["pairs"]} > {None}
+    summary = Summary.model_validate(values)
+    told = {row[-1] for row in pair_rows(summary.ranked_pairs)[1:]}
+    assert told <= {"better", "worse", "tie", "not decided", "no verdict"}
+    assert {*steps_by_arm(summary).values()} == {summary.steps_per_epoch}
 
 
 def test_tables_without_timings_target_or_verdict(samples: Samples, tmp_path: Path) -> None:
@@ -282,3 +294,17 @@ def test_what_cannot_be_written(samples: Samples, tmp_path: Path) -> None:
         MachineError, match=r"pictures: File exists; .*then run `mlptrain compare .*`: it retrains nothing"
     ):
         write_outputs(folder, summary_of(folder), Timings())
+
+
+def test_budgets_that_an_extension_made_unequal_are_named_in_every_file(samples: Samples, tmp_path: Path) -> None:
+    values = read(samples("six"))
+    values["optimizers"]["Adam"] |= {"extensions": 1, "tuning_trials": 15}
+    folder = shutil.copytree(samples("six"), tmp_path / "copy")
+    write_outputs(folder, Summary.model_validate(values), Timings())
+    for name in ("summary.md", "summary.tex"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "since grids were extended by the rule for Adam: Adam 15, " in text
+    rows = csv.DictReader((folder / "summary.csv").read_text(encoding="utf-8").splitlines())
+    assert {(row["optimizer"], row["tuning_trials"]) for row in rows} == {
+        (name, "15" if name == "Adam" else "12") for name in values["optimizers"]
+    }

@@ -108,7 +108,7 @@ def test_the_verdicts_are_the_summarys_as_matrix_and_as_list(samples: Samples, k
         assert figures(row["95 % interval"]) == pytest.approx(bounds, abs=0.0051)
         assert figures(row["p (Holm)"]) == pytest.approx([pair["p_holm"]], rel=0.005)
         told = pair["verdict"] if ahead else mirror.get(pair["verdict"], pair["verdict"])
-        assert row["verdict on the first"][2:] == told
+        assert row["verdict on the first"][2:] == told + (f" ({pair['reason']})" if pair["reason"] else "")
 
 
 def test_the_good_range_is_where_the_median_stays_within_a_point(samples: Samples) -> None:

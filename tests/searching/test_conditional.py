@@ -145,17 +145,17 @@ def test_tables_and_pictures_have_room_for_what_is_not_there(
         "optimizer.lr": {"log_uniform": [0.001, 0.1]},
         **{key: UNEVEN[key] for key in ("model.hidden", "model.dropout")},
     }
-    Path("search.yaml").write_text(json.dumps({**SMALL, "base": SGD, "space": space, "trials": 24}))
+    Path("search.yaml").write_text(json.dumps({**SMALL, "base": SGD, "space": space, "trials": 32}))
     shown = call("search", "search.yaml", "--run-dir", "run")
     assert shown.code == 0
-    assert " of 24 settings could not be trained: model.dropout: has 2 rates for 1 hidden layer" in shown.out
+    assert " of 32 settings could not be trained: model.dropout: has 2 rates for 1 hidden layer" in shown.out
     assert "–" in shown.out
     assert call("search", "search.yaml", "--plan").code == 0
     assert call("report", "run").code == 0
     page = Path("run/report.html").read_text()
     assert "settings could not be trained" in page.replace("\n", " ")
     assert page.count("<svg") >= 3
-    summary = json.loads(Path("run/summary.json").read_text())
-    assert math.isclose(sum(summary["importances"].values()), 1, abs_tol=1e-6)
+    shares = json.loads(Path("run/summary.json").read_text())["importances"]
+    assert all(math.isfinite(share["mean"]) for share in shares.values())
     best = call("train", "run/best.yaml", "--run-dir", "best")
     assert best.code == 0

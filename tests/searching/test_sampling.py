@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
+from mlptrain.runs.search import Importance
 from mlptrain.searching.sampling import Sampling, Told
 from mlptrain.seeds import derived_seed
 from mlptrain.spec.search.sections import Choices, Method, Range
@@ -94,17 +95,35 @@ def test_trials_that_diverge_keep_later_ones_away() -> None:
     assert sum(x > 0 for x in found[-24:]) >= 18
 
 
+def importances(trials: int, seed: int = 0, space: dict[str, Range] = SPACE) -> dict[str, Importance]:
+    """Of trials by chance whose value is x squared and a hundredth of n."""
+    sampling = Sampling(space, method="random", seed=seed, goal="min")
+    asked = sampling.ask(trials)
+    sampling.tell([Told(one["x"] ** 2 + 0.01 * one.get("n", 0)) for one in asked])
+    return sampling.importances()
+
+
 def test_importances_are_of_what_matters() -> None:
-    sampling = Sampling(SPACE, method="random", seed=0, goal="min")
-    asked = sampling.ask(60)
-    sampling.tell([Told(one["x"] ** 2 + 0.01 * one["n"]) for one in asked])
-    shares = sampling.importances()
-    assert shares["x"] > 0.9
-    assert abs(sum(shares.values()) - 1) < 1e-9
+    found = importances(40)
+    assert found["x"].mean > 0.9
+    assert all(one.low <= one.mean <= one.high for one in found.values())
+    assert abs(sum(one.mean for one in found.values()) - 1) < 1e-9
+    assert importances(40) == found
+
+
+def test_importances_of_fewer_trials_are_less_certain() -> None:
+    few, many = (max(one.high - one.low for one in importances(trials, 1).values()) for trials in (16, 80))
+    assert few > 2 * many
 
 
 def test_too_few_trials_have_no_importances() -> None:
+    assert importances(15) == {}
+    assert importances(40, space={"x": SPACE["x"]}) == {}
     sampling = Sampling(SPACE, method="random", seed=0, goal="min")
-    sampling.ask(3)
-    sampling.tell([Told(1.0), Told(2.0), Told(None)])
+    sampling.ask(20)
+    sampling.tell([Told(1.0)] * 20)  # all are alike
     assert sampling.importances() == {}
+    sampling = Sampling(SPACE, method="random", seed=0, goal="min")
+    sampling.ask(20)
+    sampling.tell([Told(one / 20, is_pruned=one > 10) for one in range(20)])
+    assert sampling.importances() == {}  # of 11 whole trials

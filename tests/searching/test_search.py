@@ -213,16 +213,32 @@ def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_command_shows_the_best_and_a_page(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("search.yaml").write_text(json.dumps(SMALL | {"trials": 6}))
-    assert "6 trials by random" in call("check", "search.yaml").out
+    Path("search.yaml").write_text(json.dumps(SMALL | {"trials": 16}))
+    assert "16 trials by random" in call("check", "search.yaml").out
     shown = call("search", "search.yaml", "--run-dir", "run")
     assert shown.code == 0
     assert "trials by validation_accuracy" in shown.out
     assert "mlptrain train run/best.yaml" in shown.out
-    assert "search: 6 trials" in shown.err
+    assert "search: 16 trials" in shown.err
     assert call("report", "run").code == 0
     page = Path("run/report.html").read_text()
     assert "What mattered" in page
     assert page.count("<svg") >= 3
     for name in ("history", "parallel", "importances"):
         assert Path(f"run/pictures/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_search_of_one_key_is_shown_by_its_value(tmp_path: Path, call: Call) -> None:
+    space = {"optimizer": [{"name": "adam", "lr": 0.01}, {"name": "adam", "lr": 0.1}]}
+    config = tmp_path / "one.yaml"
+    config.write_text(json.dumps(SMALL | {"space": space, "method": "grid", "trials": None}))
+    text = "[{name: adam, lr: 0.01}, {name: adam, lr: 0.1}]"
+    assert text in call("check", str(config)).out
+    shown = call("search", str(config), "--run-dir", str(tmp_path / "run")).out
+    assert "optimizer {name: adam, lr: 0.1" in shown or "optimizer {name: adam, lr: 0.01" in shown
+    assert "importances" not in shown
+    assert {path.stem for path in (tmp_path / "run" / "pictures").iterdir()} == {"history", "values"}
+    assert call("report", str(tmp_path / "run")).code == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Every trial by its value" in page
+    assert "in the ring the best one" in page

@@ -25,11 +25,17 @@ def expected_best(values: Sequence[float], *, higher_is_better: bool = True) -> 
     ]
 
 
+def around_half(n: int) -> tuple[int, int]:
+    """The whole numbers next to half of n, twice the same one of an even number."""
+    return n // 2, (n + 1) // 2
+
+
 @dataclass(frozen=True)
 class Budget:
     """The expected best validation score of one arm, ``best[k - 1]`` of k settings tried in a random order.
 
-    A setting takes ``trials``, one for each tuning seed, and ``seconds`` where the arm was timed alone.
+    A setting takes ``trials``, one for each tuning seed, and ``seconds`` where the arm was timed alone and its settings
+    are alike in what an epoch takes, since only the chosen one was timed.
     """
 
     best: list[float]
@@ -37,14 +43,23 @@ class Budget:
     seconds: float | None
 
     @property
-    def half(self) -> int:
-        """Half of the settings, of an odd number the smaller half."""
-        return len(self.best) // 2
+    def half(self) -> float:
+        """Half of the settings, of an odd number no whole one."""
+        return len(self.best) / 2
+
+    @cached_property
+    def of_half(self) -> float:
+        """The expected best of half the settings.
+
+        Of an odd number the mean of both numbers next to half: what is expected of trying either with a coin's chance,
+        which takes half the budget on average.
+        """
+        return statistics.fmean(self.best[k - 1] for k in around_half(len(self.best)))
 
     @cached_property
     def lost(self) -> float:
         """How much worse the best of half the settings is expected to be."""
-        return abs(self.best[-1] - self.best[self.half - 1])
+        return abs(self.best[-1] - self.of_half)
 
 
 def budgets(summary: Summary, timings: Timings) -> dict[str, Budget]:
@@ -61,9 +76,18 @@ def budgets(summary: Summary, timings: Timings) -> dict[str, Budget]:
         if len(values) > 1 and any(map(math.isfinite, values)):
             best = expected_best([value if math.isfinite(value) else min(lasted) for value in values])
             alone, trials = timings.seconds_per_epoch.get(name), len(summary.tuning_seeds)
-            seconds = None if alone is None else alone * summary.epochs * trials
+            is_known = alone is not None and not any(map(_changes_seconds, summary.optimizers[name].grids))
+            seconds = (alone or 0.0) * summary.epochs * trials if is_known else None
             found[name] = Budget([units.sign * value for value in best], trials, seconds)
     return found
+
+
+def _changes_seconds(key: str) -> bool:
+    """Whether an epoch may take longer with another value of a tuned key."""
+    section, _, field = key.rpartition(".")
+    if section in ("", "optimizer"):
+        return field in ("max_iter", "max_eval", "history_size", "ns_steps", "optimizer")
+    return section.partition(".")[0] not in ("loss", "schedule") and field not in ("dropout", "input_dropout")
 
 
 def _medians(entry: OptimizerResult, sign: int) -> list[float]:

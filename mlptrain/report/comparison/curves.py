@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from mlptrain.report.arrays import FloatArray
@@ -30,6 +30,7 @@ _TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
 _MANY, _SMALL_COLUMNS, _SMALL_PANEL = 16, 5, (1.6, 1.25)  # from so many panels on
+_FEW_RATES = 4
 _OTHERS = "#d5dae0"
 _HALVED_FROM = 0.9  # the best accuracy from which the axis halves the error instead of counting points
 _LEAST_ERROR = 5e-5
@@ -95,7 +96,7 @@ def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = N
             _set_shares(axes, low, high)
         else:
             _set_loss_scale(axes, low, high, logarithmic=logarithmic)
-        if alone is not None:
+        if alone is not None and (not logarithmic or high >= 100 * low):  # powers of ten alone are enough
             axes.yaxis.set_minor_locator(NullLocator())
     if None in panels:
         handles = [*panels[None].get_legend_handles_labels()[0], *band]
@@ -148,8 +149,8 @@ def draw_learning_rates(summary: Summary) -> Figure:
         else:
             _set_loss_scale(axes, low, high, logarithmic=False)
         _draw_rates(axes, entry, summary.number(name), units)
-        axes.xaxis.set_major_locator(LogLocator(numticks=6))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_locator(_rate_ticks(rates))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     return figure
 
@@ -161,11 +162,12 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
     Up to six arms share a panel; of more, each has its own, with the others in grey. The ring is at half the budget.
     """
     units, known = Units.of(summary), budgets(summary, timings)
-    lines: dict[str, tuple[FloatArray, FloatArray, int]] = {}
+    lines: dict[str, tuple[FloatArray, FloatArray, tuple[float, float]]] = {}
     for name, budget in known.items():
         step = budget.trials if over == "trials" else budget.seconds
         if step is not None:
-            lines[name] = step * np.arange(1.0, len(budget.best) + 1), np.array(budget.best), budget.half - 1
+            at = step * np.arange(1.0, len(budget.best) + 1)
+            lines[name] = at, np.array(budget.best), (step * budget.half, budget.of_half)
     low = min(min(y) for _, y, _ in lines.values())
     high = max(max(y) for _, y, _ in lines.values())
     title = f"expected best validation {units.name} by {'tuning trials' if over == 'trials' else 'seconds of tuning'}"
@@ -200,10 +202,10 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
             grey = [np.column_stack(line[:2]) for name, line in lines.items() if name != alone]
             axes.add_collection(LineCollection(grey, colors=_OTHERS, linewidths=0.8, zorder=1))
             axes.yaxis.set_minor_locator(NullLocator())
-        for name, (at, best, middle) in lines.items():
+        for name, (at, best, half_way) in lines.items():
             if alone in (None, name):
                 axes.plot(at, best, markersize=4.2, label=wrapped(name), zorder=3, **series(summary.number(name)))
-                axes.plot(at[middle], best[middle], "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
+                axes.plot(*half_way, "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=over == "trials", nbins=6 if alone is None else 4))
     if None in panels:
         handles = [*panels[None].get_legend_handles_labels()[0], half]
@@ -307,6 +309,15 @@ def _halvings(accuracy: ArrayLike) -> FloatArray:
 
 def _from_halvings(halvings: ArrayLike) -> FloatArray:
     return 1 - np.exp2(-np.asarray(halvings, dtype=np.float64))
+
+
+def _rate_ticks(rates: Sequence[float]) -> Locator:
+    """Powers of ten; where fewer than two lie among the rates, some of these."""
+    decades = math.floor(math.log10(max(rates) * 1.6)) - math.ceil(math.log10(min(rates) / 1.6)) + 1
+    if decades >= 2:
+        return LogLocator(numticks=6)
+    tried = sorted({*rates})
+    return FixedLocator(tried if len(tried) <= _FEW_RATES else [tried[0], tried[len(tried) // 2], tried[-1]])
 
 
 def _draw_rates(axes: Axes, entry: OptimizerResult, index: int, units: Units) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from mlptrain.report.comparison import words
 from mlptrain.report.comparison.rows import fastest_first
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
-from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Status, Summary
+from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Reason, Status, Summary
 
 _WIDTH = 7.2  # inches
 _ROW, _LOW_ROW = 0.46, 0.3
@@ -28,18 +29,19 @@ _SPREAD = 0.32  # of a row: how far equal values are stacked away from its middl
 _PLACES = 90  # side by side in a row before values count as equal
 _MAX_PAIRED = 3  # arms, up to which the scores of a seed are joined by a line
 _MAX_SEEDS_PAIRED = 20
+_UNDER: Reason = "under-tuned"
 _TITLE_ABOVE = 20  # points: between title and axes lie the headings of the columns
 # Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
 _FAR = 4.0
 _LEAST_GAP = 0.05
+_WIDE = 3.0  # times the median width of the intervals: how far one of them may stretch the axis
 
 
 @styled
 def draw_scores(summary: Summary) -> Figure:
     """Every scored trial, a row for each arm, with the mean and its 95 % interval; best mean first.
 
-    Better is further right. Values far below all others stand as a text at the left edge, so that the axis can spread
-    out the others.
+    Values far worse than all others stand as a text at the edge, so that the axis can spread out the others.
     """
     split, seeds, units = words.split_name(summary.split), len(summary.seeds), Units.of(summary)
     title = words.titled(summary, f"{split} {units.name} over {words.counted(seeds, 'seed')}")
@@ -47,7 +49,7 @@ def draw_scores(summary: Summary) -> Figure:
     values = [[units.sign * trial.score for trial in entry.trials] for _, entry in summary.ranked]
     means = [_Interval.of(entry.accuracy, units) for _, entry in summary.ranked]
     low, high = _limits(values, means, units)
-    axes.set_xlim(low, high)
+    _set_limits(axes, low, high, units)
     heights = [_stacked(row, y=y, span=high - low) for y, row in enumerate(values)]
     if scores_are_joined(summary):
         axes.plot(values, heights, color="#b9c0c9", linewidth=0.6, zorder=1)  # a line for each column: a seed's
@@ -61,7 +63,7 @@ def draw_scores(summary: Summary) -> Figure:
     if shows_majority:
         axes.axvline(summary.majority or 0.0, color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, zorder=1)
     _right_labels(axes, "mean", [units.value(entry.accuracy.mean) for _, entry in summary.ranked])
-    verdicts = [pair.verdict for pair in _against_best(summary)]
+    verdicts = [_UNDER if pair.reason == _UNDER else pair.verdict for pair in _against_best(summary)]
     _right_labels(axes, "against the best", ["", *verdicts], start=_SECOND_COLUMN)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: units.tick(value)))
     _legend_of_scores(figure, summary, majority=shows_majority)
@@ -78,13 +80,13 @@ def draw_differences(summary: Summary) -> Figure:
     pairs, units = _against_best(summary), Units.of(summary)
     title = words.titled(summary, f"{words.split_name(summary.split)} {units.name} compared with {best}'s")
     tie = f"; grey: a tie, {units.width(summary.tie)}" if summary.tie else ""
-    way = "" if units.higher_is_better else "; worse is left"
-    x = f"mean difference by seed, 95 % interval ({units.unit}{way}{tie})"
+    way = "" if units.higher_is_better else "; lower is better"
+    x = f"mean difference by seed, uncorrected 95 % interval\n({units.unit}{way}{tie})"
     figure, axes = _rows(others, title=title, x=x)
     intervals = [_Interval.of(pair, units) for pair in pairs]
     low, high = _limits([[one.mean] for one in intervals] + [[0.0]], intervals, units)
     high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
-    axes.set_xlim(low, high)
+    _set_limits(axes, low, high, units)
     axes.axvspan(-summary.tie, summary.tie, color="#e3e7ec", zorder=0, linewidth=0)
     axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
     for y, (pair, interval) in enumerate(zip(pairs, intervals, strict=True)):
@@ -92,9 +94,9 @@ def draw_differences(summary: Summary) -> Figure:
         if interval.mean >= low:
             _interval(axes, y, interval, colour(index), linewidth=2.4, zorder=3)
         else:
-            _at_edge(axes, y, units.difference(pair.mean))
+            _at_edge(axes, y, units.difference(pair.mean), units)
         axes.plot([interval.mean], [y], color=colour(index), marker=marker(index), markersize=8, zorder=4)
-    _right_labels(axes, "verdict", [f"{pair.verdict} (p = {pair.p_holm:.2g})" for pair in pairs])
+    _right_labels(axes, "verdict", list(map(_told, pairs)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: units.tick(value)))
     return figure
 
@@ -105,8 +107,7 @@ def draw_times(summary: Summary) -> Figure:
     assert summary.target is not None
     fastest = fastest_first(summary)
     title = words.titled(summary, f"time to a {words.describe_target(summary.target)}")
-    steps = words.counted(summary.steps_per_epoch, "step")
-    x = f"epoch after which a seed reached it ({steps} each; black: the median)"
+    x = f"epoch after which a seed reached it ({words.steps_of_epoch(summary)} each; black: the median)"
     figure, axes = _rows([name for name, _ in fastest], title=title, x=x)
     start, end = summary.epochs * 1.02 + 0.4, summary.epochs * 1.16 + 1.2
     miss = (start + end) / 2
@@ -130,12 +131,17 @@ def _against_best(summary: Summary) -> list[Pair]:
     return [pair.mirrored() for pair in summary.ranked_pairs if pair.a == summary.ranking[0]]
 
 
+def _told(pair: Pair) -> str:
+    """The verdict with its p-value, and the reason that the p-value does not tell."""
+    return f"{pair.verdict} ({f'{_UNDER}, ' if pair.reason == _UNDER else ''}p = {pair.p_holm:.2g})"
+
+
 def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
     """Axes with a row for each name, the first one on top."""
     labels = [words.wrapped(name) for name in names]
     lines = max(label.count("\n") + 1 for label in labels)
     row = _ROW if len(names) < _LOW_FROM else _LOW_ROW
-    figure = new_figure(_WIDTH, max(row, 0.17 * lines + 0.1) * len(names) + 1.25)
+    figure = new_figure(_WIDTH, max(row, 0.17 * lines + 0.1) * len(names) + 1.25 + 0.17 * x.count("\n"))
     figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
     axes = figure.add_subplot()
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -161,7 +167,7 @@ def _right_labels(axes: Axes, heading: str, labels: Sequence[str], *, start: flo
 
 @dataclass(frozen=True)
 class _Interval:
-    """A mean and its 95 % interval on an axis where better is further right."""
+    """A mean and its 95 % interval times ``units.sign``, so that better is higher."""
 
     mean: float
     low: float | None
@@ -175,7 +181,10 @@ class _Interval:
 
 
 def _limits(rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: Units) -> tuple[float, float]:
-    """The axis: all values, or those above a gap that would squeeze them; of the means' intervals, what fits beside."""
+    """The axis: all values, or those above a gap that would squeeze them, with the intervals of the means shown.
+
+    An interval that is far wider than the others, of an arm that diverged now and then, is not followed to its end.
+    """
     values = sorted(value for row in rows for value in row)
     low, high = values[0], values[-1]
     for below, above in pairwise(values):
@@ -185,9 +194,11 @@ def _limits(rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: 
             low = above
             break
     least = 0.01 if units.is_share else 0.01 * abs(high) or 0.01
-    room = 1.5 * (high - low) or least
-    ends = [end for mean in means if mean.mean >= low for end in (mean.low, mean.high)]
-    bounds = [end for end in ends if end is not None and low - room <= end <= high + room]
+    intervals = [(mean.low, mean.high) for mean in means if mean.mean >= low]
+    known = [(start, end) for start, end in intervals if start is not None and end is not None]
+    width = statistics.median_low(end - start for start, end in known) if known else 0.0
+    room = max(1.5 * (high - low), _WIDE * width) or least
+    bounds = [min(max(end, low - room), high + room) for ends in known for end in ends]
     low, high = min([low, *bounds]), max([high, *bounds])
     margin = 0.04 * (high - low) or least
     return low - margin, high + margin
@@ -212,9 +223,17 @@ def scores_are_joined(summary: Summary) -> bool:
 
 
 def _interval(axes: Axes, y: int, mean: _Interval, shade: str, **line: Any) -> None:
-    """The 95 % interval of a mean, where there is one."""
-    if mean.low is not None and mean.high is not None:
-        axes.plot([mean.low, mean.high], [y, y], color=shade, solid_capstyle="butt", **line)
+    """The 95 % interval of a mean, where there is one, with an arrow where it goes on beyond the axis."""
+    if mean.low is None or mean.high is None:
+        return
+    axes.plot([mean.low, mean.high], [y, y], color=shade, solid_capstyle="butt", **line)
+    left, right = axes.get_xlim()
+    for edge, place, arrow in ((left, 0.0, "◀"), (right, 1.0, "▶")):
+        if min(left, right) == edge > mean.low or max(left, right) == edge < mean.high:
+            axes.annotate(
+                arrow, (place, y), xycoords=("axes fraction", "data"), color=shade, fontsize=9, va="center",
+                ha="right" if place else "left", zorder=5,
+            )  # fmt: skip
 
 
 def _bar(axes: Axes, x: float, y: int) -> None:
@@ -239,7 +258,7 @@ def _draw_trials(axes: Axes, x: Sequence[float], y: Sequence[float], states: Seq
 
 
 def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float, units: Units) -> None:
-    """A text at the left edge for the trials that lie beyond it."""
+    """A text at the edge for the trials that lie beyond it."""
     outside = [trial for trial in entry.trials if units.sign * trial.score < low]
     if not outside:
         return
@@ -251,14 +270,22 @@ def _name_beyond(axes: Axes, entry: OptimizerResult, y: int, low: float, units: 
         what = ", ".join([what, *(f"{count} {state}" for state, count in states.items() if state != "completed")])
     elif "completed" not in states:
         what = f"{what} {outside[0].status}"
-    _at_edge(axes, y, f"{shown} ({what})")
+    _at_edge(axes, y, f"{shown} ({what})", units)
 
 
-def _at_edge(axes: Axes, y: int, text: str) -> None:
+def _at_edge(axes: Axes, y: int, text: str, units: Units) -> None:
+    """A text at the edge beyond which worse values lie."""
+    left = units.higher_is_better
     axes.annotate(
-        f"◀ {text}", (0.006, y), xycoords=("axes fraction", "data"), fontsize=8.5, va="center", zorder=5,
+        f"◀ {text}" if left else f"{text} ▶", (0.006 if left else 0.994, y), xycoords=("axes fraction", "data"),
+        fontsize=8.5, va="center", ha="left" if left else "right", zorder=5,
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
     )  # fmt: skip
+
+
+def _set_limits(axes: Axes, low: float, high: float, units: Units) -> None:
+    """The limits of an axis of scores times ``units.sign``, on which the scores themselves rise to the right."""
+    axes.set_xlim(*((low, high) if units.higher_is_better else (high, low)))
 
 
 def _legend_of_scores(figure: Figure, summary: Summary, *, majority: bool) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows
 from mlptrain.report.comparison.units import MINUS, Units
-from mlptrain.report.comparison.words import basis, caveats, number, target_note, what
+from mlptrain.report.comparison.words import basis, caveats, number, steps_by_arm, target_note, what
 from mlptrain.runs.comparison import OptimizerResult, Summary, Timings
 
 _OF_A_TRIAL = ("seed", "status", "score", "accuracy", "loss", "epoch", "step")
+_OF_AN_ARM = ("tuning_trials", "steps_per_epoch")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula to be executed
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~$])")
 _BLOCK = re.compile(r"^([#+=-]|[0-9]+(?=[.)]))")  # begins a heading, a list, a line
@@ -31,21 +32,23 @@ def summary_csv(summary: Summary) -> str:
     The name is followed by the setting, or by what an arm changes (one without a field has an empty cell). ``score``
     enters the means and differences; ``accuracy`` and ``loss`` are empty where training did not last, and ``step`` says
     where it diverged. ``epochs_to_target`` is ``inf`` where the target was not reached, and empty where there is none.
+    The last columns, ``tuning_trials`` and ``steps_per_epoch``, are the budget of the whole arm.
     An apostrophe stands before a name that a spreadsheet would execute as a formula.
     """
     settings = {name: _setting(entry) for name, entry in summary.optimizers.items()}
     fields = list(dict.fromkeys(key for setting in settings.values() for key in setting))
     fields.sort(key=lambda key: (key != "name", key != "lr"))
-    stream = io.StringIO()
+    stream, steps = io.StringIO(), steps_by_arm(summary)
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([what(summary), *fields, *_OF_A_TRIAL, "epochs_to_target"])
+    writer.writerow([what(summary), *fields, *_OF_A_TRIAL, "epochs_to_target", *_OF_AN_ARM])
     for name, entry in summary.optimizers.items():
         text = f"'{name}" if name.startswith(_FORMULA) else name
         setting = [settings[name].get(key) for key in fields]
+        budget = [entry.tuning_trials, steps[name]]
         times = entry.epochs_to_target.trials if entry.epochs_to_target is not None else [""] * len(entry.trials)
         for trial, epochs in zip(entry.trials, times, strict=True):
             figures = [getattr(trial, key) for key in _OF_A_TRIAL]
-            writer.writerow([text, *map(_plain, [*setting, *figures, "inf" if epochs is None else epochs])])
+            writer.writerow([text, *map(_plain, [*setting, *figures, "inf" if epochs is None else epochs, *budget])])
     return stream.getvalue()
 
 

@@ -20,7 +20,6 @@ from mlptrain.report.comparison.files import summary_csv, summary_latex, summary
 from mlptrain.report.comparison.rates import rates_are_tuned
 from mlptrain.report.study import read_finished, write_pictures, writing
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
-from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.paths import AnyPath
 
@@ -57,7 +56,7 @@ def comparison_page(path: AnyPath) -> str:
     files = ComparisonFiles(path)
     if not files.plan.is_file():
         raise RunFolderError(f"{files.path} is not a comparison's folder: it holds no plan.yaml")
-    plan, base, summary = read_finished(files, load_comparison, files.read_summary)
+    plan, base, summary = read_finished(files, files.read_summary)
     timings = files.read_timings()
     from mlptrain.report.comparison.page import render_comparison
 

@@ -55,7 +55,7 @@ def pair_rows(pairs: Sequence[Pair], units: Units = ACCURACY) -> Rows:
             units.differences(pair.low, pair.high),
             f"{pair.p_holm:.3g}",
             f"{pair.p:.3g}",
-            pair.verdict,
+            pair.outcome,
         ]
         for pair in pairs
     ]
@@ -69,11 +69,12 @@ def time_rows(summary: Summary, timings: Timings) -> Rows:
     timed = bool(timings.seconds_per_epoch)
     rows = [[words.what(summary), "reached", "median epochs", "median steps"]]
     rows[0] += ["s/epoch alone", "seconds"] if timed else []
+    steps_of = words.steps_by_arm(summary)
     for name, times in fastest_first(summary):
         seconds, samples = timings.seconds_per_epoch.get(name), timings.samples.get(name, [])
         steps = in_seconds = "not reached"
         if times.median is not None:
-            steps = f"{times.median * summary.steps_per_epoch:,.0f}"
+            steps = f"{times.median * steps_of[name]:,.0f}"
             in_seconds = words.number(times.median * (seconds or 0), digits=3)
         row = [name, f"{times.reached} of {times.n}", words.median_epochs(times), steps]
         if timed:
@@ -142,7 +143,7 @@ def half_budget_rows(summary: Summary, timings: Timings) -> Rows:
     rows[0] += ["seconds for half", "seconds for all"] if timed else []
     for name, budget in known.items():
         best, seconds = budget.best, budget.seconds
-        row = [name, f"{len(best)}", *map(units.value, (best[0], best[budget.half - 1], best[-1]))]
+        row = [name, f"{len(best)}", *map(units.value, (best[0], budget.of_half, best[-1]))]
         row.append(units.difference(budget.lost).lstrip("+"))
         if timed:
             row += [_seconds(None if seconds is None else seconds * count) for count in (budget.half, len(best))]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -16,11 +18,13 @@ from mlptrain.spec.comparison.rules import test_rows_of_tuning
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.metrics import is_share
+from mlptrain.spec.optimizer import Foreign
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
 
 _LINE = 22  # letters of a name in a picture before it continues in the next line
 _MAX_LISTED = 40
+_MAX_NUMBERS = 6
 _HIDDEN = (
     "betas",
     "eps",
@@ -66,29 +70,30 @@ def number(value: object, *, digits: int = 4) -> str:
 
 
 def describe_setting(entry: OptimizerResult) -> str:
-    """torch's name, the learning rate, and whatever else was tuned or is not off; all parameters decay by default.
+    """torch's name, the learning rate, and whatever else was tuned or is not as by default.
 
     Of an arm what it changes, by the last word of each key where that is enough.
     """
     if entry.setting is not None:
-        return _optimizer(entry.setting.model_dump(), entry.grids)
+        return _optimizer(entry.setting.model_dump(), entry.grids, entry.at_default or ())
     changes = dict(entry.changes or {})
     shared = [key.rpartition(".")[2] for key in changes]
     parts = []
     for key, value in changes.items():
         if key == "optimizer" and isinstance(value, dict) and "lr" in value:
             tuned = {name.removeprefix("optimizer."): one for name, one in changes.items() if name in entry.grids}
-            parts.append(_optimizer(value | {name: one for name, one in tuned.items() if name in value}, tuned))
+            section = value | {name: one for name, one in tuned.items() if name in value}
+            parts.append(_optimizer(section, tuned, entry.at_default or ()))
         elif "optimizer" not in changes or not key.startswith("optimizer."):
             short = key.rpartition(".")[2]
             parts.append(f"{short if shared.count(short) == 1 else key} {number(_without_defaults(key, value))}")
     return ", ".join(parts) or "the base as it is"
 
 
-def _optimizer(setting: Mapping[str, object], tuned: Collection[str]) -> str:
+def _optimizer(setting: Mapping[str, object], tuned: Collection[str], at_default: Collection[str]) -> str:
     parts, defaults = [f"{setting['name']} lr {number(setting['lr'])}"], _defaults("optimizer", setting["name"])
     for key, value in setting.items():
-        if key in ("name", "lr") or (key not in tuned and (key in _HIDDEN or not value)):
+        if key in ("name", "lr") or (key not in tuned and (key in _HIDDEN or key in at_default or not value)):
             continue
         if key not in tuned and key not in _ALWAYS and value == defaults.get(key):
             continue
@@ -97,22 +102,37 @@ def _optimizer(setting: Mapping[str, object], tuned: Collection[str]) -> str:
 
 
 def _defaults(key: str, name: object) -> dict[str, object]:
-    """The default values of the section ``name`` at a key path of an experiment; none where it is not known."""
+    """The default values of the section ``name``, or of the one without a name, at a key path of an experiment.
+
+    None where it is not known, and of an optimizer by its import path those of every optimizer.
+    """
     sections: list[type[BaseModel]] = [ExperimentSpec]
     for part in key.split("."):
         sections = sections_at(sections, part)
-    fields = next((one.model_fields for one in sections if name in names_of(one)), {})
-    return {
+    if isinstance(name, str) and ":" in name:
+        sections = [Foreign]
+    elif name is not None:
+        sections = [one for one in sections if name in names_of(one)]
+    fields = sections[0].model_fields if len(sections) == 1 else {}
+    known = {
         key: field.get_default(call_default_factory=True) for key, field in fields.items() if not field.is_required()
+    }
+    return {
+        key: value.model_dump(exclude_none=True) if isinstance(value, BaseModel) else value
+        for key, value in known.items()
     }
 
 
 def _without_defaults(key: str, value: object) -> object:
     """A section with its name and what is not as by default; any other value as it is."""
-    if not isinstance(value, dict) or "name" not in value:
+    if not isinstance(value, dict):
         return value
-    defaults = _defaults(key, value["name"])
-    return {inner: one for inner, one in value.items() if inner not in defaults or one != defaults[inner]}
+    defaults = _defaults(key, value.get("name"))
+    return {
+        inner: _without_defaults(f"{key}.{inner}", one)
+        for inner, one in value.items()
+        if inner not in defaults or one != defaults[inner]
+    }
 
 
 def wrapped(name: str) -> str:
@@ -187,15 +207,15 @@ def basis(summary: Summary) -> str:
     way = "" if units.higher_is_better else " (lower is better)"
     return (
         f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with "
-        f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval, and the "
-        f"p-value of the exact sign-flip test, corrected by Holm over {counted(pairs, 'pair')}. Tie: the interval lies "
-        f"within {units.width(summary.tie)} {units.unit}; better or worse: else, if the corrected p is at most 0.05; "
-        f"else not decided. Plan {summary.plan}."
+        f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval (expanded "
+        "percentile), which is of each pair alone, and the p-value of the exact sign-flip test, corrected by Holm "
+        f"over {counted(pairs, 'pair')}. Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better "
+        f"or worse: else, if the corrected p is at most 0.05; else not decided. Plan {summary.plan}."
     )
 
 
 def caveats(summary: Summary) -> list[str]:
-    """What forbids a verdict or limits it."""
+    """What forbids a verdict or limits it, and where budgets were not equal."""
     notes = []
     if len(summary.seeds) < summary.seeds_for_verdict:
         notes.append(
@@ -203,19 +223,106 @@ def caveats(summary: Summary) -> list[str]:
             f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
             f"{len(summary.seeds)}."
         )
-    if _budgets_differ(summary):
-        trials = ", ".join(f"{name} {entry.tuning_trials:,}" for name, entry in summary.optimizers.items())
-        notes.append(f"Tuning budgets differ, which favours the larger: tuning trials of {trials}.")
     notes += [
         f"{name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
         for name, entry in summary.ranked
         if entry.under_tuned
     ]
+    notes += [note for name, entry in summary.ranked for note in _ends_of_lists(name, entry)]
+    notes += _unequal_budgets(summary)
     notes += [
         f"{pair.a} contains {pair.b} as a special case but scored worse: its search space is too small to rank the two."
         for pair in summary.inclusion
     ]
     return notes
+
+
+def _ends_of_lists(name: str, entry: OptimizerResult) -> Iterator[str]:
+    """The tuned lists of whole numbers, as of widths, that stand in order and whose first or last one was chosen."""
+    chosen = entry.changes if entry.setting is None else entry.setting.model_dump()
+    for key, values in entry.grids.items():
+        value = (chosen or {}).get(key)
+        if value in (values[0], values[-1]) and (_ascend(values) or _ascend(values[::-1])):
+            place = "first" if value == values[0] else "last"
+            yield (
+                f"{name}: the best {key}, {number(value)}, is the {place} of its list; what lies beyond was not tried."
+            )
+
+
+def _ascend(lists: Sequence[Any]) -> bool:
+    """Whether each of several lists of whole numbers is as long as the one before or longer, and nowhere smaller."""
+    is_sized = all(isinstance(one, list) and one and all(type(size) is int for size in one) for one in lists)
+    return is_sized and all(
+        len(less) <= len(more) and all(a <= b for a, b in zip(less, more, strict=False))
+        for less, more in pairwise(lists)
+    )
+
+
+def _unequal_budgets(summary: Summary) -> Iterator[str]:
+    """In what the arms had more or less than each other: tuning trials, updates, gradients."""
+    kind = what(summary)
+    tuned = {name: entry.tuning_trials for name, entry in summary.ranked}
+    if _budgets_differ(summary):
+        trials = ", ".join(f"{name} {entry.tuning_trials:,}" for name, entry in summary.optimizers.items())
+        yield f"Tuning budgets differ, which favours the larger: tuning trials of {trials}."
+    elif len(set(tuned.values())) > 1:
+        yield (
+            f"{kind.capitalize()}s differ in tuning trials, since grids were extended by the rule for "
+            f"{extended(summary)}: {_by_number(tuned)}."
+        )
+    updates = {name: summary.epochs * steps for name, steps in steps_by_arm(summary).items()}
+    if len(set(updates.values())) > 1:
+        yield (
+            f"{kind.capitalize()}s differ in updates, since their steps per epoch do: {_by_number(updates)} in "
+            f"{counted(summary.epochs, 'epoch')}; equal epochs are not equal updates here."
+        )
+    gradients = {name: entry.gradients_per_step or 1 for name, entry in summary.ranked}
+    if len(set(gradients.values())) > 1:
+        yield (
+            f"{kind.capitalize()}s differ in the gradients that a step evaluates at most: {_by_number(gradients)}; "
+            "updates are equal budgets here, gradients and time are not."
+        )
+
+
+def extended(summary: Summary) -> str:
+    """The arms whose grids were extended, in a row."""
+    names = [name for name, entry in summary.ranked if entry.extensions]
+    return (f"all {what(summary)}s" if len(names) == len(summary.ranking) else _and(names)) if names else ""
+
+
+def _by_number(values: Mapping[str, int]) -> str:
+    """``b16 360, b64 and b128 90``: the highest first, of many numbers the highest and the lowest."""
+    names: dict[int, list[str]] = {}
+    for name, value in sorted(values.items(), key=lambda item: -item[1]):
+        names.setdefault(value, []).append(name)
+    parts = [f"{_and(some)} {value:,}" for value, some in names.items()]
+    return ", ".join(parts if len(parts) <= _MAX_NUMBERS else [parts[0], "…", parts[-1]])
+
+
+def _and(names: Sequence[str]) -> str:
+    """Names in a row; of many how many they are."""
+    if len(names) > _MAX_NUMBERS:
+        return f"{len(names)} others"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def steps_by_arm(summary: Summary) -> dict[str, int]:
+    """The steps of an epoch by arm, in the order of the ranking."""
+    return {name: entry.steps_per_epoch or summary.steps_per_epoch for name, entry in summary.ranked}
+
+
+def steps_of_epoch(summary: Summary) -> str:
+    """``18 steps``, or where arms differ ``5 to 72 steps``."""
+    steps = steps_by_arm(summary).values()
+    low, high = min(steps), max(steps)
+    return counted(low, "step") if low == high else f"{low:,} to {counted(high, 'step')}"
+
+
+def steps_with_batches(summary: Summary, batch_size: int) -> str:
+    """``18 steps with batches of 64``; without the batches where an arm changes their size."""
+    changed = [key for entry in summary.optimizers.values() for key in entry.changes or {}]
+    is_shared = {*steps_by_arm(summary).values()} == {summary.steps_per_epoch} and "training.batch_size" not in changed
+    return steps_of_epoch(summary) + (f" with batches of {batch_size:,}" if is_shared else "")
 
 
 def caveats_of_rows(summary: Summary, base: Experiment) -> list[str]:

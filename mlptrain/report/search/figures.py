@@ -1,79 +1,167 @@
-"""Pictures of a search: parallel coordinates, what mattered, the best value against trials and against time."""
+"""Pictures of a search: every trial by its values, what mattered, the best value against trials and against time."""
 
 from __future__ import annotations
 
 import itertools
-import json
+import math
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from mlptrain.report.search.words import value_text
-from mlptrain.report.style import COLOURS, INK, QUIET, fitted, new_figure, percent_ticks, styled
+from mlptrain.report.comparison.words import counted
+from mlptrain.report.search.words import figure_text, value_text
+from mlptrain.report.style import COLOURS, INK, QUIET, new_figure, percent_ticks, styled
 from mlptrain.runs.search import SearchSummary, SearchTimings, Tried
 from mlptrain.spec.metrics import is_share, short_name_of
 from mlptrain.spec.search.sections import Choice, Range
 
 _MAP = "viridis"
-_TICKS = 5
-_GOOD = 0.5  # the part of the trials whose values the colours spread out; worse ones share the darkest
+_BETTER = 0.75  # the part of the trials that axes and colours always hold
+_REACH = 2.5  # what lies so many times as far from the best as that part reaches is drawn at the edge
+_MOMENTS = 3  # moments at least that a panel of seconds needs: of fewer, all trials would stand over each other
+_LINE = 17  # letters of a key or a choice in one line of a label
+_APART = 0.07  # of the axis's length between two labels of a range, at least
+# Of trials by their status; those of another one have no value.
+_LINES: dict[str, Any] = {"completed": "-", "pruned": (0, (5, 2))}
+_MARKER = {"completed": "o", "pruned": "x"}
+_ABSENT = -0.14  # the height of trials without a key
+_ALONE = 5  # choices of the only key, beside each other
 
 
 def axis_title(summary: SearchSummary) -> str:
-    """``validation accuracy (%)``."""
-    return f"validation {short_name_of(summary.metric.key)}{' (%)' if is_share(summary.metric.key) else ''}"
+    """``validation accuracy (%)``, ``validation RMSE (lower is better)``."""
+    unit = " (%)" if is_share(summary.metric.key) else ""
+    way = "" if summary.metric.higher_is_better else " (lower is better)"
+    return f"validation {short_name_of(summary.metric.key)}{unit}{way}"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The values that axes and colours spread out, and how many trials are worse than all of them."""
+
+    low: float
+    high: float
+    beyond: int
+
+    @classmethod
+    def of(cls, summary: SearchSummary) -> Shown:
+        """All values, but for those so bad that the others would lie on a line."""
+        values = [trial.value for trial in summary.trials if trial.value is not None]
+        if not values:
+            return cls(0.0, 1.0, 0)
+        sign = 1 if summary.metric.higher_is_better else -1
+        signed = [sign * value for value in values]
+        best = max(signed)
+        reach = _REACH * (best - float(np.quantile(signed, 1 - _BETTER)))
+        kept = [value for value in signed if value >= best - reach] if reach > 0 else signed
+        low, high = sorted((sign * min(kept), sign * best))
+        return cls(low, high, len(values) - len(kept))
+
+    def limits(self) -> tuple[float, float]:
+        """The ends of an axis, with a margin for the markers at them."""
+        margin = 0.08 * (self.high - self.low) or 0.01 * abs(self.high) or 0.01
+        return self.low - margin, self.high + margin
+
+    def holds(self, value: float) -> bool:
+        """Whether a value lies on the axis."""
+        return self.low <= value <= self.high
 
 
 @styled
 def draw_parallel(summary: SearchSummary) -> Figure:
-    """Every trial as a line through its values, the better the brighter; the best one is red and on top."""
-    axes_of = [_Axis(key, choice) for key, choice in summary.choices().items()]
-    figure = new_figure(max(7.2, 1.5 * (len(axes_of) + 1)), 4.2)
+    """Every trial as a line through its values, the better the brighter; the best one is thick and on top."""
+    axes_of = [
+        _Axis(key, choice, has_absent=any(key not in trial.changes for trial in summary.trials))
+        for key, choice in summary.choices().items()
+    ]
+    figure = new_figure(max(7.2, 1.5 * (len(axes_of) + 1)), 4.6)
     axes = figure.add_subplot()
-    known = [trial for trial in summary.trials if trial.value is not None]
-    values = [float(trial.value or 0.0) for trial in known]
-    sign = 1 if summary.metric.higher_is_better else -1
-    worst, best = _colour_range([sign * value for value in values])
-    norm = Normalize(worst, best)
     places = [float(place) for place in range(len(axes_of))]
-    for trial in sorted(known, key=lambda trial: sign * (trial.value or 0.0)):
-        is_best = trial.number == summary.best
-        colour = COLOURS[1] if is_best else colormaps[_MAP](norm(sign * (trial.value or 0.0)))
-        heights = [axis.place(trial.changes[axis.key]) if axis.key in trial.changes else np.nan for axis in axes_of]
-        axes.plot(places, heights, color=colour, linewidth=2.6 if is_best else 1.0, alpha=1.0 if is_best else 0.7)
+    shown, sign = Shown.of(summary), 1 if summary.metric.higher_is_better else -1
+    norm = Normalize(*((shown.low, shown.high) if shown.low < shown.high else shown.limits()))
+    colours = colormaps[_MAP if sign > 0 else f"{_MAP}_r"]
+    ranked = sorted(summary.trials, key=lambda one: -math.inf if one.value is None else sign * one.value)
+    for rank, trial in enumerate(ranked):
+        beside = (rank + 0.5) / len(ranked) - 0.5
+        heights = [axis.height(trial, beside) for axis in axes_of]
+        if trial.number == summary.best:
+            axes.plot(places, heights, color=COLOURS[1], linewidth=3, zorder=3)
+        else:
+            colour = QUIET if trial.value is None else colours(norm(trial.value))
+            axes.plot(places, heights, color=colour, linewidth=1.0, alpha=0.8, linestyle=_LINES.get(trial.status, ":"))
     for place, axis in zip(places, axes_of, strict=True):
         axes.axvline(place, color=INK, linewidth=0.8)
         for height, text in axis.ticks():
             axes.annotate(
                 text, (place, height), xytext=(4, 0), textcoords="offset points", fontsize=8, color=INK, va="center",
-                bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
+                bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.6}, zorder=4,
             )  # fmt: skip
-    axes.set_xlim(-0.15, len(axes_of) - 1 + 0.45)
-    axes.set_ylim(-0.06, 1.06)
-    axes.set_xticks(places, [fitted(axis.key, 1.6) for axis in axes_of])
+    widest = max(len(line) for _, text in axes_of[-1].ticks() for line in text.split("\n"))
+    axes.set_xlim(-0.15, len(axes_of) - 1 + 0.1 + 0.055 * min(widest, 2 * _LINE) * len(axes_of) / figure.get_figwidth())
+    axes.set_ylim(_ABSENT - 0.06 if any(axis.has_absent for axis in axes_of) else -0.06, 1.06)
+    axes.set_xticks(places, [broken(axis.key) for axis in axes_of])
     axes.set_yticks([])
     axes.grid(visible=False)
     for side in ("left", "right", "top", "bottom"):
         axes.spines[side].set_visible(False)
-    axes.set_title(f"{summary.name}: every trial by its values; red: the best")
-    shown = Normalize(min(sign * worst, sign * best), max(sign * worst, sign * best))
-    mappable = ScalarMappable(shown, colormaps[_MAP if sign > 0 else f"{_MAP}_r"])
-    bar = figure.colorbar(mappable, ax=axes, pad=0.01, label=axis_title(summary))
-    if is_share(summary.metric.key):
-        bar.ax.yaxis.set_major_formatter(percent_ticks())
+    axes.set_title(f"{summary.name}: every trial by its values")
+    if any(trial.value is not None for trial in ranked):
+        worse = "neither" if not shown.beyond else "min" if sign > 0 else "max"
+        bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.01, label=axis_title(summary), extend=worse)
+        bar.ax.yaxis.set_major_formatter(_ticks(summary))
+    figure.legend(handles=_legend(summary, shown, lines=True), loc="outside lower center", ncols=3, fontsize=8.5)
+    return figure
+
+
+@styled
+def draw_values(summary: SearchSummary) -> Figure:
+    """The metric of every trial against the value of the only key."""
+    [(key, choice)] = summary.choices().items()
+    axis, shown = _Axis(key, choice), Shown.of(summary)
+    figure = new_figure(7.2, 4.0)
+    axes = figure.add_subplot()
+    n = len(summary.trials)
+    places = [
+        axis.place(trial.changes[key]) + ((trial.number + 0.5) / n - 0.5) * axis.width for trial in summary.trials
+    ]
+    _markers(axes, summary, places, shown)
+    ticks = axis.ticks()
+    axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
+    if not isinstance(choice, Range) and len(ticks) > _ALONE:
+        axes.tick_params(axis="x", rotation=90)
+    axes.set_xlim(-0.04, 1.04)
+    way = " (logarithmic scale)" if isinstance(choice, Range) and choice.is_log else ""
+    axes.set(title=f"{summary.name}: every trial", xlabel=f"{key}{way}", ylabel=axis_title(summary))
+    axes.yaxis.set_major_formatter(_ticks(summary))
+    figure.legend(handles=_legend(summary, shown), loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
 
 
 class _Axis:
-    """One key of the space as an upright axis from 0 to 1."""
+    """One key of the space as an axis from 0 to 1."""
 
-    def __init__(self, key: str, choice: Choice) -> None:
-        self.key, self._choice = key, choice
+    def __init__(self, key: str, choice: Choice, *, has_absent: bool = False) -> None:
+        self.key, self._choice, self.has_absent = key, choice, has_absent
+        # Trials of the same choice lie beside each other: one would hide the others.
+        self.width = 0.0 if isinstance(choice, Range) else min(0.08, 0.3 / max(1, len(choice.values) - 1))
+
+    def height(self, trial: Tried, beside: float) -> float:
+        """Where the line of a trial goes through, below the axis where its other values leave no room for this key."""
+        if self.key not in trial.changes:
+            return _ABSENT + beside * 0.08
+        return self.place(trial.changes[self.key]) + beside * self.width
 
     def place(self, value: Any) -> float:
         if isinstance(self._choice, Range):
@@ -81,84 +169,175 @@ class _Axis:
         return self._choice.values.index(value) / max(1, len(self._choice.values) - 1)
 
     def ticks(self) -> list[tuple[float, str]]:
+        """Places and labels that name them exactly: of a range both ends and round numbers between."""
+        absent = [(_ABSENT, "not set")] if self.has_absent else []
         if not isinstance(self._choice, Range):
-            names = [_name(value) for value in self._choice.values]
-            return [(index / max(1, len(names) - 1), name) for index, name in enumerate(names)]
+            names = labels_of(self._choice.values)
+            return absent + [(index / max(1, len(names) - 1), name) for index, name in enumerate(names)]
         low, high = self._choice.low, self._choice.high
-        points = np.geomspace(low, high, _TICKS) if self._choice.is_log else np.linspace(low, high, _TICKS)
-        return [(self.place(float(value)), f"{value:.2g}") for value in points]
+        found = {0.0: low, 1.0: high}
+        for value in _round_numbers(self._choice):
+            place = self.place(value)
+            if all(abs(place - other) >= _APART for other in found):
+                found[place] = value
+        return absent + [(place, _number(value)) for place, value in sorted(found.items())]
 
 
-def _name(value: Any) -> str:
-    """A choice as a short text; of a section its name."""
-    if isinstance(value, dict):
-        return str(value.get("name", json.dumps(value)))[:18]
-    return value_text(value)[:18]
+def _number(value: float) -> str:
+    """As short as it is exact, to ten digits."""
+    return f"{value:g}" if float(f"{value:g}") == value else f"{value:.10g}"
 
 
-def _colour_range(values: Sequence[float]) -> tuple[float, float]:
-    """The values between which colours differ: the better part of them, since a few bad ones would hide the rest."""
-    if not values:
-        return 0.0, 1.0
-    worst, best = float(np.quantile(values, 1 - _GOOD)), max(values)
-    return (worst, best) if worst < best else (best - 1e-9, best)
+def _round_numbers(choice: Range) -> list[float]:
+    """Numbers of few digits between the ends of a range, the roundest first."""
+    low, high = choice.low, choice.high
+    if not choice.is_log:
+        locator = MaxNLocator(nbins=5, integer=choice.is_whole, steps=[1, 2, 5, 10])
+        return [float(value) for value in locator.tick_values(low, high) if low < value < high]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1,) if high / low >= 1000 else (1, 3) if high / low >= 30 else (1, 2, 5)
+    values = [float(f"{factor}e{decade}") for factor in factors for decade in decades]
+    return [value for value in values if low < value < high and (not choice.is_whole or value.is_integer())]
+
+
+def labels_of(values: Sequence[Any]) -> list[str]:
+    """Choices as short texts, no two the same: of sections the name and what differs from others of that name."""
+    texts = [_label(value, values) for value in values]
+    counts = Counter(texts)
+    return [text if counts[text] == 1 else value_text(value) for value, text in zip(values, texts, strict=True)]
+
+
+def _label(value: Any, values: Sequence[Any]) -> str:
+    if isinstance(value, float):
+        return _number(value)
+    if not isinstance(value, dict) or "name" not in value:
+        return value_text(value)
+    alike = [one for one in values if isinstance(one, dict) and one.get("name") == value["name"]]
+    differ = [key for key, part in value.items() if any(one.get(key) != part for one in alike)]
+    return "\n".join([value_text(value["name"]), *(f"{key}: {value_text(value[key])}" for key in differ)])
+
+
+def broken(key: str, width: int = _LINE) -> str:
+    """A key in lines of a label, which end at dots, of longer parts at underscores, and never inside a word."""
+    lines = [""]
+    for part in re.findall(r"[^.]+\.?", key):
+        for piece in [part] if len(part) <= width else re.findall(r"[^_]*_|[^_]+", part):
+            if lines[-1] and len(lines[-1]) + len(piece) > width:
+                lines.append("")
+            lines[-1] += piece
+    return "\n".join(lines)
 
 
 @styled
 def draw_importances(summary: SearchSummary) -> Figure:
-    """The share of the variance over the space that each key explains, the largest first."""
-    keys = list(summary.importances)
-    figure = new_figure(7.2, 0.9 + 0.36 * len(keys))
+    """The share of the explained variance of each key, the largest first, with its range over resamples."""
+    keys, found = list(summary.importances), list(summary.importances.values())
+    figure = new_figure(7.2, 1.2 + 0.4 * len(keys))
     axes = figure.add_subplot()
-    axes.barh(range(len(keys)), list(summary.importances.values()), color=COLOURS[0], height=0.6)
-    axes.set_yticks(range(len(keys)), [fitted(key, 2.4) for key in keys])
+    means = [one.mean for one in found]
+    axes.barh(range(len(keys)), means, color=COLOURS[0], height=0.6, alpha=0.75)
+    axes.hlines(range(len(keys)), [one.low for one in found], [one.high for one in found], color=INK, linewidth=1.6)
+    for end in ("low", "high"):
+        axes.plot([getattr(one, end) for one in found], range(len(keys)), "|", color=INK, markersize=8)
+    axes.set_yticks(range(len(keys)), [broken(key, 30) for key in keys])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1)
+    axes.set_xlim(0, 1.02)
     axes.xaxis.set_major_formatter(percent_ticks())
-    axes.set_title(f"{summary.name}: what mattered")
-    axes.set_xlabel("share of the variance of all trials (fANOVA)")
+    completed = sum(trial.status == "completed" for trial in summary.trials)
+    axes.set_title(f"{summary.name}: what mattered in {counted(completed, 'trial')}")
+    axes.set_xlabel("share of the explained variance (%; fANOVA), with its range over resamples")
     return figure
 
 
 @styled
 def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
-    """Every trial and the best so far, against trials and against seconds; dotted: half the budget."""
-    figure = new_figure(7.2, 3.4)
-    seconds = ended_at(summary, timings)
+    """Every trial and the best so far, against trials and against seconds; dotted: half of the trials or seconds."""
+    seconds, shown = ended_at(summary, timings), Shown.of(summary)
+    figure = new_figure(8.4 if seconds else 7.2, 4.0)
     panels = figure.subplots(1, 2 if seconds else 1, sharey=True, squeeze=False)[0]
-    _history(panels[0], summary, [trial.number + 1 for trial in summary.trials], "trials")
-    panels[0].set_ylabel(axis_title(summary))
+    _history(panels[0], summary, [trial.number for trial in summary.trials], shown)
+    panels[0].axvline(summary.half.trials - 0.5, color=QUIET, linestyle=":", linewidth=1.2)
+    panels[0].set_xlim(-0.5 - 0.02 * len(summary.trials), len(summary.trials) - 0.5 + 0.02 * len(summary.trials))
+    panels[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    panels[0].set(xlabel="trial", ylabel=axis_title(summary))
     if seconds:
-        _history(panels[1], summary, seconds, "seconds of training")
-    if is_share(summary.metric.key):
-        panels[0].yaxis.set_major_formatter(percent_ticks())
-    figure.suptitle(f"{summary.name}: the best so far; dotted: half the budget", fontsize=11)
+        _history(panels[1], summary, seconds, shown)
+        if min(seconds) <= max(seconds) / 2:  # else nothing had been found by then
+            panels[1].axvline(max(seconds) / 2, color=QUIET, linestyle=":", linewidth=1.2)
+        panels[1].set_xlim(0, 1.03 * max(seconds))
+        panels[1].set_xlabel("seconds of training")
+    panels[0].yaxis.set_major_formatter(_ticks(summary))
+    figure.suptitle(f"{summary.name}: the best so far", x=0.01, ha="left", fontsize=10.5)
+    best = Line2D([], [], color=COLOURS[0], linewidth=2, label="best so far, of completed trials")
+    half = Line2D(
+        [],
+        [],
+        color=QUIET,
+        linestyle=":",
+        label="half of the trials" + (", of the seconds" if seconds else ""),
+    )
+    handles = [*([] if summary.best is None else [best]), *_legend(summary, shown), half]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
 
 
-def _history(axes: Any, summary: SearchSummary, at: Sequence[float], title: str) -> None:
+def _history(axes: Axes, summary: SearchSummary, at: Sequence[float], shown: Shown) -> None:
+    _markers(axes, summary, at, shown)
     order = sorted(range(len(at)), key=lambda index: at[index])  # with several workers batches end in another order
-    trials = [summary.trials[index] for index in order]
-    moments = [at[index] for index in order]
-    known = [(moment, trial) for moment, trial in zip(moments, trials, strict=True) if trial.value is not None]
-    for status, marker in (("completed", "o"), ("pruned", "x")):
-        some = [(moment, trial.value) for moment, trial in known if trial.status == status]
-        if some:
-            axes.scatter(*zip(*some, strict=True), s=14, marker=marker, color=QUIET, linewidth=0.8, label=status)
-    best = best_over(trials, higher_is_better=summary.metric.higher_is_better)
+    best = best_over([summary.trials[index] for index in order], higher_is_better=summary.metric.higher_is_better)
     values = [float("nan") if value is None else value for value in best]
-    axes.step(moments, values, where="post", color=COLOURS[0], linewidth=2, label="best so far")
-    axes.axvline(max(moments) / 2, color=QUIET, linestyle=":", linewidth=1)
-    shown = sorted(trial.value for _, trial in known if trial.value is not None)
-    if shown:  # a few bad trials would hide the rest
-        low, high = (np.quantile(shown, 0.25), shown[-1]) if summary.metric.higher_is_better else (
-            shown[0], np.quantile(shown, 0.75))  # fmt: skip
-        margin = 0.08 * (high - low) or 0.01
-        axes.set_ylim(low - margin, high + margin)
-    axes.set_xlim(0, None)
-    axes.set_xlabel(title)
-    if any(trial.status == "pruned" for trial in trials):
-        axes.legend(fontsize=8)
+    axes.step([at[index] for index in order], values, where="post", color=COLOURS[0], linewidth=2, zorder=2)
+
+
+def _markers(axes: Axes, summary: SearchSummary, at: Sequence[float], shown: Shown) -> None:
+    """A marker for every trial; those beyond the axis and those without a value stand at its worse edge."""
+    axes.set_ylim(*shown.limits())
+    if all(trial.value is None for trial in summary.trials):
+        axes.yaxis.set_major_locator(NullLocator())
+    is_up = summary.metric.higher_is_better
+    edge = 0.015 if is_up else 0.985
+    foot = axes.get_xaxis_transform()
+    for moment, trial in zip(at, summary.trials, strict=True):
+        marker = _MARKER.get(trial.status, "X")
+        if trial.value is None:
+            axes.plot(moment, edge, marker, transform=foot, color=COLOURS[1], markersize=5, zorder=3, clip_on=False)
+        elif shown.holds(trial.value):
+            axes.plot(moment, trial.value, marker, color=QUIET, markersize=4, zorder=3)
+        else:
+            arrow, fill = "v" if is_up else "^", "none" if trial.status == "pruned" else QUIET
+            axes.plot(moment, edge, arrow, transform=foot, color=QUIET, mfc=fill, markersize=5, zorder=3, clip_on=False)
+        if trial.number == summary.best and trial.value is not None:
+            axes.plot(moment, trial.value, "o", markersize=10, mfc="none", mec=COLOURS[1], mew=1.6, zorder=4)
+
+
+def _legend(summary: SearchSummary, shown: Shown, *, lines: bool = False) -> list[Artist]:
+    """What the trials' marks mean, and how many there are of each."""
+    counts = Counter[str](trial.status for trial in summary.trials)
+    handles: list[Artist] = []
+    if summary.best is not None:
+        look: dict[str, Any] = {"linewidth": 3, "color": COLOURS[1]} if lines else {
+            "linestyle": "", "marker": "o", "markersize": 9, "mfc": "none", "mec": COLOURS[1], "mew": 1.6
+        }  # fmt: skip
+        handles.append(Line2D([], [], label=f"the best, trial {summary.best}", **look))
+    for status, count in sorted(counts.items()):
+        marker, has_value = _MARKER.get(status, "X"), status in ("completed", "pruned")
+        colour = QUIET if has_value or lines else COLOURS[1]
+        look = {"linestyle": _LINES.get(status, ":")} if lines else {"linestyle": "", "marker": marker, "markersize": 5}
+        handles.append(Line2D([], [], color=colour, label=f"{status}: {count}", **look))
+    if shown.beyond and lines:
+        darkest = Line2D([], [], color=colormaps[_MAP](0.0), label=f"as dark: {shown.beyond} beyond the colour bar")
+        handles.append(darkest)
+    elif shown.beyond:
+        is_up = summary.metric.higher_is_better
+        values = [trial.value for trial in summary.trials if trial.value is not None]
+        worst = figure_text(summary.metric.key, min(values) if is_up else max(values))
+        label = f"beyond the axis: {shown.beyond}, to {worst}"
+        handles.append(Line2D([], [], linestyle="", marker="v" if is_up else "^", color=QUIET, label=label))
+    return handles
+
+
+def _ticks(summary: SearchSummary) -> FuncFormatter:
+    return percent_ticks() if is_share(summary.metric.key) else FuncFormatter(lambda value, _: f"{value:,.6g}")
 
 
 def best_over(trials: Sequence[Tried], *, higher_is_better: bool) -> list[float | None]:
@@ -174,9 +353,12 @@ def best_over(trials: Sequence[Tried], *, higher_is_better: bool) -> list[float 
 
 
 def ended_at(summary: SearchSummary, timings: SearchTimings) -> list[float]:
-    """The seconds of training after which each trial had ended; none where not all are known."""
+    """The seconds of training after which the batch of each trial had ended.
+
+    None where not all are known, or too few batches were trained one after the other to tell trials apart by them.
+    """
     moments = dict(zip(timings.seconds, itertools.accumulate(timings.seconds.values()), strict=True))
     batches = {trial: batch for batch, trials in timings.trials.items() for trial in trials}
     found = [moments.get(batches.get(trial.trial, "")) for trial in summary.trials]
     known = [moment for moment in found if moment is not None]
-    return known if len(known) == len(found) else []
+    return known if len(known) == len(found) and len(set(known)) >= _MOMENTS else []

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from mlptrain.report.study import read_finished, write_pictures, writing
 from mlptrain.runs.search import SearchFiles, SearchSummary, SearchTimings
-from mlptrain.spec.search.load import load_search
 from mlptrain.system.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -38,20 +37,23 @@ def search_page(path: AnyPath) -> str:
     Raises RunFolderError for a search that is not finished and for a damaged one.
     """
     files = SearchFiles(path)
-    plan, base, summary = read_finished(files, load_search, files.read_summary)
+    plan, base, summary = read_finished(files, files.read_summary)
     timings = files.read_timings()
     from mlptrain.report.search.page import render_search
 
     best = files.best.read_text() if files.best.is_file() else ""
     pictures = {name: draw() for name, draw in _pictures(summary, timings)}
-    return render_search(summary, base=base, plan=plan, best=best, pictures=pictures, folder=files.path)
+    return render_search(summary, timings, base=base, plan=plan, best=best, pictures=pictures, folder=files.path)
 
 
 def _pictures(summary: SearchSummary, timings: SearchTimings) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """The pictures that the search can give, by the names of their files. Matplotlib is loaded."""
-    from mlptrain.report.search.figures import draw_history, draw_importances, draw_parallel
+    from mlptrain.report.search.figures import draw_history, draw_importances, draw_parallel, draw_values
 
     yield "history", partial(draw_history, summary, timings)
-    yield "parallel", partial(draw_parallel, summary)
+    if len(summary.space) > 1:
+        yield "parallel", partial(draw_parallel, summary)
+    else:
+        yield "values", partial(draw_values, summary)
     if summary.importances:
         yield "importances", partial(draw_importances, summary)

@@ -6,15 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlptrain.report.comparison.words import counted
 from mlptrain.report.frame import render
 from mlptrain.report.search import words
-from mlptrain.report.search.figures import axis_title
-from mlptrain.runs.search import SearchSummary
+from mlptrain.report.search.figures import Shown, axis_title, ended_at
+from mlptrain.runs.search import SearchSummary, SearchTimings
 from mlptrain.spec import Experiment, describe_model
+from mlptrain.spec.search.sections import Choices
 
 
 def render_search(
-    summary: SearchSummary, *, base: Experiment, plan: str, best: str, pictures: Mapping[str, Any], folder: Path
+    summary: SearchSummary,
+    timings: SearchTimings,
+    *,
+    base: Experiment,
+    plan: str,
+    best: str,
+    pictures: Mapping[str, Any],
+    folder: Path,
 ) -> str:
     """The page. ``plan`` and ``best`` are the texts of search.yaml and best.yaml, which lie in ``folder``."""
     return render(
@@ -26,7 +35,7 @@ def render_search(
         best=best.rstrip(),
         best_path=str(folder / "best.yaml"),
         pictures=pictures,
-        title=axis_title(summary),
+        captions=_captions(summary, seconds=bool(ended_at(summary, timings))),
         words=words,
         trials=words.trial_rows(summary),
         scored=_scored(summary),
@@ -40,6 +49,31 @@ def render_search(
             if text
         ],
     )
+
+
+def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
+    """What the pictures of trials show, by their names; every trial that a mark at the edge stands for is counted."""
+    beyond, pruned = Shown.of(summary).beyond, sum(trial.status == "pruned" for trial in summary.trials)
+    lost = sum(trial.value is None for trial in summary.trials)
+    edges = f" {counted(beyond, 'trial')} beyond the axis: an arrow at its edge each." if beyond else ""
+    edges += f" {counted(lost, 'trial')} without a value: a cross at the edge each." if lost else ""
+    half = f"the dotted line ends the first half of the trials, {summary.half.trials} of {summary.asked}"
+    times = "; on the right trials stand where the batch they trained in had ended, and the line at half the seconds"
+    lines = " Lines through the same choice lie beside each other." if _has_choices(summary) else ""
+    lines += " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""
+    lines += f" {counted(beyond, 'trial')} beyond the colour bar: in its darkest colour." if beyond else ""
+    lines += f" {counted(lost, 'trial')} without a value: dotted." if lost else ""
+    return {
+        "history": f"Every marker is a trial, the line the best value of those trained to the end; {half}"
+        f"{times if seconds else ''}.{edges}",
+        "parallel": f"Every line is a trial, through its values; the brighter, the better its {axis_title(summary)}."
+        f"{' The thick line is the best.' if summary.best is not None else ''}{lines}",
+        "values": f"Every marker is a trial, in the ring the best one.{edges}",
+    }
+
+
+def _has_choices(summary: SearchSummary) -> bool:
+    return any(isinstance(choice, Choices) for choice in summary.choices().values())
 
 
 def _scored(summary: SearchSummary) -> list[list[str]]:

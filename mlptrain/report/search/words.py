@@ -6,32 +6,76 @@ import math
 from collections import Counter
 from typing import Any
 
+from mlptrain.report.comparison.words import counted
 from mlptrain.runs.search import Edge, SearchSummary, Spread
 from mlptrain.spec import Experiment
+from mlptrain.spec.dump import yaml_value
 from mlptrain.spec.metrics import is_share
+from mlptrain.spec.search.sections import ADAPTIVE
+
+_DIGITS = 4  # significant ones of a figure
+_MOST_DECIMALS = 8
+_LARGE = 1e12
 
 _REASONS = 3  # that are told why settings could not be trained
 
 
 def figure_text(key: str, value: float | None) -> str:
-    """A figure of the metric ``key``: fractions in per cent."""
+    """A figure of the metric ``key``: fractions in per cent, others to four digits, large ones to whole numbers."""
     if value is None:
         return "none"
-    return f"{100 * value:.2f} %" if is_share(key) else f"{value:.4g}"
+    return f"{100 * value:.2f} %" if is_share(key) else _plain(value, _decimals(value, _DIGITS))
 
 
 def spread_text(key: str, spread: Spread) -> str:
-    """Mean ± standard deviation over seeds."""
+    """Mean ± standard deviation over seeds, both with the same decimals."""
     if spread.std is None:
         return figure_text(key, spread.mean)
     if is_share(key):
         return f"{100 * spread.mean:.2f} ± {100 * spread.std:.2f} %"
-    return f"{spread.mean:.4g} ± {spread.std:.2g}"
+    decimals = max(_decimals(spread.mean, _DIGITS), _decimals(spread.std, 2))
+    return f"{_plain(spread.mean, decimals)} ± {_plain(spread.std, decimals)}"
+
+
+def _decimals(value: float, digits: int) -> int:
+    """How many decimals show so many significant digits; at least none."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+
+
+def _plain(value: float, decimals: int) -> str:
+    """With thousands set off; in powers of ten only what no one reads otherwise."""
+    return f"{value:,.{decimals}f}" if decimals <= _MOST_DECIMALS and abs(value) < _LARGE else f"{value:.{_DIGITS}g}"
 
 
 def value_text(value: Any) -> str:
-    """A value of the space, floats to four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A value of the space as YAML has it, floats to four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else yaml_value(value)
+
+
+def of_importances(summary: SearchSummary) -> list[str]:
+    """What importances are of, and what they cannot tell, or why there are none, in sentences."""
+    keys = len(summary.space)
+    completed = sum(trial.status == "completed" for trial in summary.trials)
+    whole = f"{counted(completed, 'trial')} trained to the end"
+    if not summary.importances:
+        return (
+            [] if keys == 1 or not completed else [f"importances are left out: {whole} say too little of {keys} keys"]
+        )
+    told = [
+        f"importances are of {whole}, as mean and range over resamples of these: where ranges overlap, which key "
+        "matters more is open"
+    ]
+    if left := _ended_early(summary):
+        told.append(f"{left} are left out of them: keys whose values end trials early matter more than they say")
+    if summary.method in ADAPTIVE:
+        told.append(f"most trials of {summary.method} lie where values are good, so importances say less of the rest")
+    return told
+
+
+def _ended_early(summary: SearchSummary) -> str:
+    counts = Counter[str](trial.status for trial in summary.trials)
+    parts = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
+    return ", ".join(parts)
 
 
 def edge_note(edge: Edge) -> str:
@@ -45,12 +89,10 @@ def edge_note(edge: Edge) -> str:
 
 def outcome_text(summary: SearchSummary) -> str:
     """How many trials ended before their last epoch, and how; nothing where none did."""
-    counts = Counter(trial.status for trial in summary.trials)
-    parts = [f"{counts[status]} {status}" for status in ("pruned", "diverged", "failed") if counts[status]]
-    if not parts:
+    if not (early := _ended_early(summary)):
         return ""
     full = summary.epochs * len({trial.trial for trial in summary.trials if trial.reason is None})
-    return f"{', '.join(parts)}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
+    return f"{early}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
 
 
 def infeasible_text(summary: SearchSummary) -> str:
