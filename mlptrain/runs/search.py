@@ -40,7 +40,7 @@ class Tried(Record):
     trial: str
     changes: Changes
     status: Outcome
-    reason: str | None
+    reason: str | None = None
     epochs: Count
     value: Figure | None
 
