@@ -146,7 +146,7 @@ def search(
     it.
     """
     from mlptrain.spec.kinds import SEARCH
-    from mlptrain.spec.search.load import load_search
+    from mlptrain.spec.search.load import load_search, located
 
     config, run_dir = _file_of(config, run_dir, SEARCH)
     loaded = load_search(config, overrides)
@@ -156,12 +156,12 @@ def search(
         from mlptrain.searching import make_plan
         from mlptrain.searching.preview import preview
 
-        with screen.Fetching() as fetching:
+        with screen.Fetching() as fetching, located(config):
             plan = preview(make_plan(loaded.spec), data_dir=data_dir, on_fetch=fetching.fetch)
         _show_plan(plan, lambda: show_preview(loaded.spec, plan), as_json=as_json)
         return
     unwritten: list[MachineError] = []
-    with _resumable():
+    with _resumable(), located(config):
         from mlptrain.cli.search_screen import ShownProgress, show_summary
         from mlptrain.report.search.outputs import write_outputs
         from mlptrain.searching import search as run

@@ -25,19 +25,22 @@ from mlptrain.spec.search.sections import Choice, Choices, Method, Range
 from mlptrain.system.jsonfiles import Count, Figure, Fraction, Record
 from mlptrain.system.paths import AnyPath
 
-Outcome = Literal["completed", "pruned", "diverged", "failed"]
+Outcome = Literal["completed", "pruned", "diverged", "failed", "infeasible"]
 
 
 class Tried(Record):
     """One trial as it was drawn; ``value`` is the metric of its kept weights on validation rows.
 
     ``trial`` names its record in trials.jsonl, which settings drawn twice share. ``epochs`` are those it was trained.
+    ``changes`` are the keys of the space that count beside each other. One that no experiment can have is infeasible,
+    for a ``reason``, and has no record.
     """
 
     number: Count
     trial: str
     changes: Changes
     status: Outcome
+    reason: str | None = None
     epochs: Count
     value: Figure | None
 

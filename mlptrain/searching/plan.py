@@ -9,10 +9,15 @@ from typing import Any
 
 from mlptrain.comparison.study import StudyPlan, fitting, resolved_for
 from mlptrain.comparison.trials import Halving, Trial, TrialBatch
+from mlptrain.errors import Fault, SpecError
 from mlptrain.runs.comparison import SplitName
-from mlptrain.searching.sampling import Sampling, Setting, sampler_version
+from mlptrain.searching.sampling import Sampling, Setting, Told, sampler_version
+from mlptrain.spec.comparison.changes import plain_changes
 from mlptrain.spec.kinds import SEARCH
 from mlptrain.spec.search.sections import ADAPTIVE, SearchSpec, rungs
+from mlptrain.spec.search.setting import that_counts, why_not
+
+_FIRST = 20  # settings of which one at least can be trained, or there is something wrong with the space
 
 
 class SearchPlan(StudyPlan[SearchSpec]):
@@ -53,8 +58,33 @@ class SearchPlan(StudyPlan[SearchSpec]):
         return Sampling(spec.space, method=spec.method, seed=spec.seed, goal=spec.judged_by.goal or "max")
 
     def trial(self, setting: Setting) -> Trial:
-        """A setting as it is tried."""
-        return Trial("tuning", self.name, setting, self.spec.seed)
+        """A setting as it is tried: with the keys that count in it."""
+        return Trial("tuning", self.name, that_counts(self.spec.base, setting), self.spec.seed)
+
+    def why_not(self, trial: Trial) -> str | None:
+        """Why no experiment can have a trial's values, which the ends of ranges do not tell; None where it can."""
+        return why_not(self.task, plain_changes(trial.changes))
+
+    def possible(self, count: int) -> list[Trial]:
+        """The first trials that are drawn, each once, without those that cannot be trained."""
+        drawn = {self.identity(trial): trial for trial in map(self.trial, self.sampling().ask(count))}
+        return [trial for trial in drawn.values() if self.why_not(trial) is None]
+
+    def check_possible(self) -> None:
+        """Raises SpecError where none of the first settings can be trained."""
+        sampling, asked, reason = self.sampling(), 0, ""
+        while asked < min(_FIRST, self.spec.budget):
+            drawn = sampling.ask(min(self.at_once(), _FIRST, self.spec.budget - asked))
+            if not drawn:
+                break  # the end of a grid
+            for trial in map(self.trial, drawn):
+                if (found := self.why_not(trial)) is None:
+                    return
+                reason = found
+            asked += len(drawn)
+            sampling.tell([Told(None)] * len(drawn))
+        message = f"none of the first {asked} settings can be trained, e.g. since {reason}; change the space"
+        raise SpecError([Fault(self.name, None, None, "space", message)])
 
     def tuning_batches(self, trials: Sequence[Trial], *, data_dir: Path) -> list[TrialBatch]:
         """Trials in batches of as many as the search says, and memory holds.

@@ -9,6 +9,7 @@ from mlptrain.comparison.preview import bytes_of, seconds_per_epoch
 from mlptrain.comparison.trials import OnFetch, TrialBatch, task_data
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.sources.store import data_folder
+from mlptrain.spec.comparison.changes import plain_changes
 from mlptrain.spec.search.load import size_of
 from mlptrain.system.paths import AnyPath
 
@@ -22,12 +23,12 @@ def preview(plan: SearchPlan, *, data_dir: AnyPath | None = None, on_fetch: OnFe
     sizes of networks are searched, those that are drawn later may take more or less.
     """
     spec, data_dir = plan.spec, data_folder(data_dir)
+    plan.check_possible()
     task_data(plan.task, data_dir, on_fetch=on_fetch)
     at_once = min(plan.at_once(), spec.budget)
-    asked = plan.sampling().ask(at_once)
-    drawn = list({plan.identity(trial): trial for trial in map(plan.trial, asked)}.values())
+    drawn = plan.possible(at_once)
     first = plan.tuning_batches(drawn, data_dir=data_dir)
-    scoring = plan.scoring_batches(asked[0], data_dir=data_dir)
+    scoring = plan.scoring_batches(plain_changes(drawn[0].changes), data_dir=data_dir)
     rounds = spec.budget / at_once
     trials = round(rounds * len(drawn))
     epochs = spec.base.training.epochs

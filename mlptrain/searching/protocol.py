@@ -16,14 +16,16 @@ from mlptrain.comparison.folder import StudyFolder
 from mlptrain.comparison.records import read_batches, read_content
 from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.trials import Trial
-from mlptrain.errors import RunFolderError, SpecError, UserError
+from mlptrain.errors import RunFolderError, UserError
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import SearchFiles, SearchSummary, SearchTimings
 from mlptrain.searching.plan import SearchPlan, make_plan
 from mlptrain.searching.sampling import Setting
 from mlptrain.searching.summary import best_of, best_yaml, outcome_of, summarise
 from mlptrain.spec import Config, Overrides
-from mlptrain.spec.search.load import load_search
+from mlptrain.spec.comparison.changes import plain_changes
+from mlptrain.spec.foreign import code_allowed
+from mlptrain.spec.search.load import load_search, located
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.lock import LockedFolder
@@ -89,6 +91,8 @@ def search(
     if hours is not None and not hours > 0:
         raise UserError(f"--hours must be above 0, got {hours:g}")
     plan = make_plan(checked(spec, overrides, load_search, allow_code=allow_code))
+    with located(spec), code_allowed(allow_code):
+        plan.check_possible()
     files = SearchFolder.of(plan, folder=run_dir)
     with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
         summary = _Search(plan, files, study, hours).run()
@@ -108,6 +112,7 @@ class _Search:
     records: dict[str, TrialRecord] = field(default_factory=dict)
     settings: list[Setting] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)  # the trials of all settings
+    reasons: dict[str, str] = field(default_factory=dict)  # of those that no experiment can be
     best: float | None = None
     started: float = field(default_factory=time.monotonic)
     has_trained: bool = False
@@ -126,14 +131,16 @@ class _Search:
             tried = self._try(asked)
             if is_cut := not tried:
                 break
-            sampling.tell([outcome_of(self.plan, self.records[name]) for name in tried])
+            sampling.tell([outcome_of(self.plan, self.records.get(name)) for name in tried])
         best = best_of(self.plan, self.drawn, self.records)
         setting = None if best is None else self.settings[best]
         scored = self._score(setting, is_final=not is_cut) if setting is not None else []
         self.folder.sort(self.study.order, drop_replaced=True)
         tested = [self.plan.identity(self.plan.trial(dict(record.changes or {}))) for record in self.folder.tested]
         importances = sampling.importances()
-        summary = summarise(self.plan, self.settings, self.drawn, self.records, scored, tested, importances)
+        summary = summarise(
+            self.plan, self.settings, self.drawn, self.records, self.reasons, scored, tested, importances
+        )
         if setting is not None:
             write_atomically(self.folder.best, best_yaml(self.plan, setting, summary).encode())
         return summary
@@ -147,9 +154,12 @@ class _Search:
         names = [self.plan.identity(trial) for trial in trials]
         new: dict[str, Trial] = {}
         for name, trial in zip(names, trials, strict=True):
-            if name not in self.records and name not in new:
-                self._check(trial, number=len(self.drawn) + names.index(name))
+            if name in self.records or name in self.reasons or name in new:
+                continue
+            if (reason := self.plan.why_not(trial)) is None:
                 new[name] = trial
+            else:
+                self.reasons[name] = reason  # which follows from the setting, and is found again on resume
         places = {name: place for place, name in reversed([*enumerate(names)])}
         rounds = groupby(new, key=lambda name: places[name] // self.plan.round)
         batches = [
@@ -163,18 +173,10 @@ class _Search:
             self.has_trained = True
         self.records |= self.study.train(batches, on_done=self._done)
         self.study.progress.advance(float(len(asked) - missing))
-        self.settings += asked
+        self.settings += [plain_changes(trial.changes) for trial in trials]
         self.drawn += names
-        self._follow([self.records[name] for name in names])
+        self._follow([self.records[name] for name in names if name in self.records])
         return names
-
-    def _check(self, trial: Trial, *, number: int) -> None:
-        """Raises UserError for a setting that no experiment can have, where the ends of ranges were checked alone."""
-        try:
-            trial.experiment(self.plan.task)
-        except (SpecError, ValueError) as error:
-            message = str(error).strip().splitlines()[-1]
-            raise UserError(f"trial {number} cannot be trained: {trial.changes}: {message}; change the space") from None
 
     def _done(self, records: list[TrialRecord]) -> None:
         """A batch is trained."""

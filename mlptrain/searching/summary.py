@@ -20,8 +20,10 @@ from mlptrain.spec.search.sections import Choice, Range
 EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
 
 
-def outcome_of(plan: SearchPlan, record: TrialRecord) -> Told:
-    """A recorded trial as the sampler is told of it."""
+def outcome_of(plan: SearchPlan, record: TrialRecord | None) -> Told:
+    """A recorded trial as the sampler is told of it; one that cannot be trained has no record."""
+    if record is None:
+        return Told(None)
     value = None if record.kept is None else record.kept.figure(f"validation_{plan.spec.judged_by.key}")
     return Told(value, is_pruned=record.status == "pruned", epochs=_epochs(record))
 
@@ -29,7 +31,7 @@ def outcome_of(plan: SearchPlan, record: TrialRecord) -> Told:
 def best_of(plan: SearchPlan, drawn: Sequence[str], records: Mapping[str, TrialRecord]) -> int | None:
     """The number of the trial that has the best value, of those that trained to the end; of equal ones the first."""
     sign = 1 if plan.spec.judged_by.higher_is_better else -1
-    told = [outcome_of(plan, records[name]) for name in drawn]
+    told = [outcome_of(plan, records.get(name)) for name in drawn]
     values = {
         number: sign * one.value for number, one in enumerate(told) if one.value is not None and not one.is_pruned
     }
@@ -41,20 +43,25 @@ def summarise(
     settings: Sequence[Setting],
     drawn: Sequence[str],
     records: Mapping[str, TrialRecord],
+    reasons: Mapping[str, str],
     scored: Sequence[TrialRecord],
     tested: Sequence[str],
     importances: Mapping[str, Importance],
 ) -> SearchSummary:
-    """The summary of a search whose trials are all recorded; ``tested`` names those whose settings read test rows."""
+    """The summary of a search whose trials are all recorded, but for those with ``reasons`` why they cannot be.
+
+    ``tested`` names those whose settings read test rows.
+    """
     spec, best = plan.spec, best_of(plan, drawn, records)
     trials = [
         Tried(
             number=number,
             trial=name,
             changes=setting,
-            status=records[name].status,
-            epochs=_epochs(records[name]),
-            value=outcome_of(plan, records[name]).value,
+            status="infeasible" if name in reasons else records[name].status,
+            reason=reasons.get(name),
+            epochs=0 if name in reasons else _epochs(records[name]),
+            value=outcome_of(plan, records.get(name)).value,
         )
         for number, (setting, name) in enumerate(zip(settings, drawn, strict=True))
     ]
@@ -136,7 +143,7 @@ def _edges(plan: SearchPlan, setting: Setting) -> Iterator[Edge]:
     """The keys whose chosen value lies at an end of what was searched, where the key takes values beyond it."""
     chosen = Arm(plan.spec.base, setting, {})
     for key, choice in plan.spec.space.items():
-        if (ends := _ends(choice)) is None:
+        if (ends := _ends(choice)) is None or key not in setting:
             continue
         value, (low, high) = setting[key], ends
         place = choice.place(value) if isinstance(choice, Range) else (value - low) / (high - low)

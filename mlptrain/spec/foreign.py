@@ -44,7 +44,7 @@ _MAX_BYTES = 10_000_000  # of a module
 _allowed = [False]
 _modules: dict[tuple[str, str], ModuleType] = {}  # by file and digest
 _shipped: dict[str, bytes] = {}  # by file, which need not be here
-_usual: dict[str, dict[str, Any]] = {}  # by the name of a class, the defaults of its constructor
+_inspected: dict[str, _Signature] = {}  # by the name of a class
 
 
 @contextmanager
@@ -146,7 +146,7 @@ def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> 
         else:
             section = signature.completed(section)
             faults += signature.faults(section)
-            _usual[name] = signature.defaults
+            _inspected[name] = signature
     parent[path[-1]] = section
     for fault in faults:
         unknown = str(fault).startswith("unknown key")
@@ -156,7 +156,12 @@ def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> 
 
 def defaults_of(name: str) -> Mapping[str, Any]:
     """What the constructor of an inspected class takes, with its defaults."""
-    return _usual.get(name, {})
+    return _inspected[name].defaults if name in _inspected else {}
+
+
+def takes(name: str, key: str) -> bool:
+    """Whether the constructor of an inspected class has the argument ``key``."""
+    return name in _inspected and _inspected[name].takes(key)
 
 
 def tells_matrices_apart(section: Foreign) -> bool:
@@ -384,6 +389,10 @@ class _Signature:
         """The arguments that have a default."""
         return {name: one.default for name, one in self.parameters.items() if one.default is not one.empty}
 
+    def takes(self, key: str) -> bool:
+        """Whether there is such an argument."""
+        return key in self.parameters or (self.takes_any and _is_read(self.cls, key))
+
     def completed(self, section: dict[str, Any]) -> dict[str, Any]:
         """With the defaults of the constructor that a YAML file can hold."""
         usual = {name: plain for name, value in self.defaults.items() if (plain := _plain(value)) is not None}
@@ -401,7 +410,7 @@ class _Signature:
         for key, value in list(given.items()):
             if key == "weight_decay" and not value and key not in self.parameters:
                 del given[key]
-            elif key not in self.parameters and not (self.takes_any and _is_read(self.cls, key)):
+            elif not self.takes(key):
                 found.append(self._unknown(key))
             elif isinstance(value, float) and not math.isfinite(value):
                 found.append(CodeError(key, f"must be a finite number, got {value}"))

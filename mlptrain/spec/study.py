@@ -18,6 +18,7 @@ from mlptrain.spec.comparison.rules import BASE_RULES, judged_key, recorded_keys
 from mlptrain.spec.comparison.sections import ComparedMetric, ComparisonSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.foreign import inspect_code
+from mlptrain.spec.hints import UnknownKey
 from mlptrain.spec.kinds import Kind
 from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
@@ -37,6 +38,7 @@ OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", 
 
 # In the place of a base that has faults.
 _STAND_IN = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
+MEANT_AS_SPACE = "unknown key; did you mean 'space'?"
 Spec = TypeVar("Spec", bound=ComparisonSpec | SearchSpec)
 
 
@@ -55,8 +57,20 @@ def is_comparison(document: Document) -> bool:
 
 
 def is_search(document: Document) -> bool:
-    """Whether a YAML file is a search: it has a space."""
-    return "space" in document.value
+    """Whether a YAML file is a search: it has a space, or a key beside its base that can only be meant as one."""
+    values = document.value
+    return "space" in values or ("base" in values and misspelt_space(document) is not None)
+
+
+def misspelt_space(document: Document) -> str | None:
+    """The key that is meant as the space, of a file that has none and compares nothing."""
+    if {"space", "arms", "optimizers"} & document.value.keys():
+        return None
+    known, sections = SearchSpec.model_fields, (SearchSpec,)
+    for key in [key for key, value in document.value.items() if key not in known and isinstance(value, dict)]:
+        if UnknownKey(key, (), sections, sections, SearchSpec, ()).message() == MEANT_AS_SPACE:
+            return key
+    return None
 
 
 def holds(config: Config, is_one: Callable[[Document], bool]) -> bool:

@@ -376,15 +376,6 @@ def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "search").exists()
 
 
-def test_values_that_do_not_go_together_are_named(tmp_path: Path) -> None:
-    """Nesterov's momentum needs some; between the ends of ranges too many combinations lie to check them all."""
-    sgd = {**BASE, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}}
-    lists: dict[str, Any] = {"training.batch_size": list(range(10, 300)), "optimizer.nesterov": [False, True]}
-    space = {"optimizer.momentum": [0.5, 0.0], **lists}
-    with pytest.raises(UserError, match=r"trial \d+ cannot be trained: .*change the space"):
-        run(tmp_path / "search", base=sgd, space=space, trials=40)
-
-
 def test_the_command_shows_the_best_and_a_page(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("search.yaml").write_text(json.dumps(SMALL | {"trials": 16}))

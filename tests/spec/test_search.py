@@ -12,6 +12,7 @@ from mlptrain.errors import SpecError
 from mlptrain.spec.reader import read_file
 from mlptrain.spec.search.load import load_search
 from mlptrain.spec.search.schema import search_json_schema
+from tests.command import Call
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 SEARCHES = sorted((CONFIGS / "searches").glob("*.yaml"))
@@ -105,7 +106,24 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
             "space: {optimizer.name: ['signs:Sign', sgd]}\n",
             "6:25  space.optimizer.name: an optimizer by its import path is a section",
         ),
-        ("space: {model.hidden: [8, 16]}\n", "write lists to choose from, model.hidden: [[8, 16], …]"),
+        ("space: {model.hidden: [8, 16]}\n", "write a list of lists, model.hidden: [[8], [16]]"),
+        (
+            "space: {optimizer.lr: {uniform: [0.1, 1], log_uniform: [0.1, 1]}}\n",
+            "6:23  space.optimizer.lr: has 2 ranges, uniform and log_uniform; keep one of them, optimizer.lr: "
+            "{uniform: [0.1, 1]}",
+        ),
+        (
+            "space: {training.batch_size: {log_uniform: [7.5, 64.5]}}\n",
+            "write training.batch_size: {log_integers: [8, 64]}",
+        ),
+        ("spce: {optimizer.lr: [0.1, 1]}\n", "6:1  spce: unknown key; did you mean 'space'?"),
+        ("search_space: {optimizer.lr: [0.1, 1]}\n", "6:1  search_space: unknown key; did you mean 'space'?"),
+        (
+            f"{RATE}metric: f2\n",
+            "7:1  metric.name: there is no metric 'f2', so which way is better is not known; this base records loss, "
+            "accuracy; evaluation.metrics of the base may add balanced_accuracy, f1, precision, recall, roc_auc, "
+            "average_precision, log_loss, brier, ece, mcc, top_k",
+        ),
         (
             "space: {training.batch_size: {log_uniform: [8, 64]}}\n",
             "6:44  space.training.batch_size.log_uniform: draws fractions, but the key takes whole numbers; write "
@@ -242,6 +260,29 @@ def test_more_trials_than_settings_are_warned_of_where_they_stand(tmp_path: Path
 
 def test_a_file_without_a_space_is_no_search(tmp_path: Path) -> None:
     assert "is not a search: it has no space" in fault_of("", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "config", "right"),
+    [
+        ("train", "searches/digits.yaml", "search"),
+        ("lr-find", "searches/digits.yaml", "search"),
+        ("compare", "searches/digits.yaml", "search"),
+        ("compare-optimizers", "searches/digits.yaml", "search"),
+        ("train", "comparisons/digits_activations.yaml", "compare"),
+        ("lr-find", "comparisons/own_optimizer.yaml", "compare-optimizers"),
+        ("search", "comparisons/digits_activations.yaml", "compare"),
+        ("search", "digits.yaml", "train"),
+        ("compare", "digits.yaml", "compare-optimizers"),
+    ],
+)
+def test_the_wrong_kind_of_file_is_told_the_right_command(command: str, config: str, right: str, call: Call) -> None:
+    path = str(CONFIGS / config)
+    told = call(command, path)
+    assert told.code == 2
+    [line] = told.err.strip().splitlines()
+    assert line.startswith(path)
+    assert f"`mlptrain {right} {path}" in line
 
 
 def test_the_schema_is_one_and_is_shipped() -> None:

@@ -353,12 +353,15 @@ def best_over(trials: Sequence[Tried], *, higher_is_better: bool) -> list[float 
 
 
 def ended_at(summary: SearchSummary, timings: SearchTimings) -> list[float]:
-    """The seconds of training after which the batch of each trial had ended.
+    """The seconds of training after which the batch of each trial had ended, of one without any the seconds before it.
 
     None where not all are known, or too few batches were trained one after the other to tell trials apart by them.
     """
     moments = dict(zip(timings.seconds, itertools.accumulate(timings.seconds.values()), strict=True))
     batches = {trial: batch for batch, trials in timings.trials.items() for trial in trials}
-    found = [moments.get(batches.get(trial.trial, "")) for trial in summary.trials]
+    found: list[float | None] = []
+    for trial in summary.trials:
+        before = found[-1] if found else 0.0
+        found.append(before if trial.reason is not None else moments.get(batches.get(trial.trial, "")))
     known = [moment for moment in found if moment is not None]
     return known if len(known) == len(found) and len(set(known)) >= _MOMENTS else []

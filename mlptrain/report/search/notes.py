@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlptrain.report.comparison.words import listed
-from mlptrain.report.search.words import edge_note, figure_text, outcome_text, spread_text
+from mlptrain.report.search.words import edge_note, figure_text, infeasible_text, outcome_text, spread_text
 from mlptrain.runs.search import SearchSummary
 
 
 def notes_of(summary: SearchSummary, folder: Path) -> Iterator[str]:
     """All there is to note, in sentences; ``folder`` is the search's."""
     yield from _unfinished(summary, folder)
+    if infeasible := infeasible_text(summary):
+        yield infeasible
     if outcomes := outcome_text(summary):
         yield outcomes
     yield from _ties(summary)

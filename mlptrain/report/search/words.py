@@ -17,6 +17,8 @@ _DIGITS = 4  # significant ones of a figure
 _MOST_DECIMALS = 8
 _LARGE = 1e12
 
+_REASONS = 3  # that are told why settings could not be trained
+
 
 def figure_text(key: str, value: float | None) -> str:
     """A figure of the metric ``key``: fractions in per cent, others to four digits, large ones to whole numbers."""
@@ -89,8 +91,18 @@ def outcome_text(summary: SearchSummary) -> str:
     """How many trials ended before their last epoch, and how; nothing where none did."""
     if not (early := _ended_early(summary)):
         return ""
-    full = summary.epochs * len({trial.trial for trial in summary.trials})
+    full = summary.epochs * len({trial.trial for trial in summary.trials if trial.reason is None})
     return f"{early}; together the trials have {summary.trained_epochs:,} epochs, of {full:,} at most"
+
+
+def infeasible_text(summary: SearchSummary) -> str:
+    """How many settings no experiment can have, and why; nothing where there are none."""
+    counts = Counter(trial.reason for trial in summary.trials if trial.reason is not None)
+    if not counts:
+        return ""
+    reasons = [f"{reason} ({count})" if len(counts) > 1 else reason for reason, count in counts.most_common(_REASONS)]
+    more = f"; and {len(counts) - _REASONS} further reasons" if len(counts) > _REASONS else ""
+    return f"{counts.total()} of {summary.asked} settings could not be trained: {'; '.join(reasons)}{more}"
 
 
 def test_note(base: Experiment) -> str:

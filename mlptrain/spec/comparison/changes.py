@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from mlptrain.spec.base import sections_at
+from mlptrain.spec.base import TAGS, names_of, sections_at
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
+from mlptrain.spec.foreign import defaults_of
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.overrides import key_path, put
 from mlptrain.spec.reader import Document, KeyPath, Position
@@ -19,6 +20,8 @@ from mlptrain.spec.reader import Document, KeyPath, Position
 # What one trial changes in the base: its optimizer as a whole section, or values by their key paths.
 Changes = OptimizerSpec | Mapping[str, Any]
 Form = Literal["list", "plain", "either"]
+_HERE = Position("")
+_NOTHING = object()
 
 
 def path_of(key: str) -> KeyPath:
@@ -34,10 +37,52 @@ def changed_spec(spec: ExperimentSpec, changes: Mapping[str, Any]) -> Experiment
     Raises SpecError or pydantic's ValidationError for values that it cannot have.
     """
     document = Document("", plain(spec))
-    here = Position("")
-    for key in sorted(changes, key=lambda key: len(path_of(key))):  # stable: else as they stand
-        put(document, path_of(key), copy.deepcopy(changes[key]), ExperimentSpec, position=here)
+    for path, value in in_order_of_depth(changes).items():
+        put_change(document, path, value)
     return ExperimentSpec.model_validate(document.value)
+
+
+def in_order_of_depth(changes: Mapping[str, Any]) -> dict[KeyPath, Any]:
+    """By their paths: whole sections before what lies inside them, and of that the name first; else as they stand."""
+    by_path = {path_of(key): value for key, value in changes.items()}
+    return dict(sorted(by_path.items(), key=lambda item: (len(item[0]), item[0][-1] not in TAGS)))
+
+
+def put_change(document: Document, path: KeyPath, value: Any) -> None:
+    """Put a value into an experiment that is written out in full.
+
+    A section that gets another name keeps what is not one of its defaults and the new one has too. Raises SpecError
+    where there is no such place.
+    """
+    *within, key = path
+    section = _at(document.value, within)
+    before = section.get(key) if isinstance(section, dict) else None
+    put(document, path, copy.deepcopy(value), ExperimentSpec, position=_HERE)
+    if key not in TAGS or not within or before in (None, value):
+        return
+    sections: list[type[BaseModel]] = [ExperimentSpec]
+    for part in within:
+        sections = sections_at(sections, part) if isinstance(part, str) else sections
+    old, new = sections_named(sections, before), sections_named(sections, value)
+    usual = {name: field.default for one in old for name, field in one.model_fields.items()} | {**defaults_of(before)}
+    for name, kept in list(section.items()):
+        if name != key and (kept == usual.get(name, _NOTHING) or not any(name in one.model_fields for one in new)):
+            del section[name]
+
+
+def sections_named(sections: Sequence[type[BaseModel]], name: object) -> list[type[BaseModel]]:
+    """Those of a union that ``name`` may be: the ones with that name, else those that have none of their own."""
+    named = [section for section in sections if name in names_of(section)]
+    return named or [section for section in sections if not names_of(section)]
+
+
+def _at(values: Any, path: Iterable[str | int]) -> Any:
+    for part in path:
+        try:
+            values = values[part]
+        except (LookupError, TypeError):
+            return None
+    return values
 
 
 def with_changes(base: Experiment, changes: Changes, *, seed: int) -> Experiment:

@@ -241,7 +241,11 @@ def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpe
     if kind is None:
         name = meant(key, [*METRICS, "loss"], "metrics")
         hint = f"; did you mean '{name}'?" if name else ";"
-        return f"there is no metric '{key}', so which way is better is not known{hint} this base records {known}"
+        fitting = [name for name in METRICS if name not in recorded and _fits(name, facts, loss)]
+        others = f"; evaluation.metrics of the base may add {', '.join(fitting)}" if fitting else ""
+        return (
+            f"there is no metric '{key}', so which way is better is not known{hint} this base records {known}{others}"
+        )
     if kind is not TopK and (reason := kind.model_validate({"name": key}).misfit(facts, loss, data=data.label)):
         return f"{key} {reason}"
     name = f"{{name: top_k, k: {key.removeprefix('top_')}}}" if kind is TopK else key
@@ -255,6 +259,13 @@ def split_and_key(name: str) -> tuple[str, str]:
     if split_of(name) in ("train", "validation", "test") and metric_of(name):
         return split_of(name), metric_of(name)
     return "", name
+
+
+def _fits(name: str, facts: DataFacts, loss: LossSpec) -> bool:
+    """Whether a metric is defined for the data and the loss."""
+    kind = METRICS[name]
+    values = {"name": name} | ({"k": 2} if kind is TopK else {})
+    return kind.model_validate(values).misfit(facts, loss, data="") is None
 
 
 def recorded_keys(evaluation: EvaluationSpec, facts: DataFacts, loss: LossSpec) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from mlptrain.errors import Fault, SpecError
@@ -34,6 +36,7 @@ from mlptrain.spec.search.sections import (
 )
 from mlptrain.spec.search.space import read_space
 from mlptrain.spec.study import (
+    MEANT_AS_SPACE,
     NO_OPTIMIZER,
     OF_THE_BASE,
     LoadedStudy,
@@ -43,6 +46,7 @@ from mlptrain.spec.study import (
     is_search,
     measuring,
     metric_on,
+    misspelt_space,
     read_study,
     report_of,
 )
@@ -60,16 +64,21 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     from the current one. The ``search.yaml`` in a search's folder is one too. Raises SpecError with every fault.
     """
     document, folder = read_study(config, SEARCH)
+    if (key := misspelt_space(document)) is not None:
+        raise SpecError([document.fault((key,), MEANT_AS_SPACE, key=True)])
     if not is_search(document):
         if {"arms", "optimizers"} & document.value.keys():
             message = (
                 f"is a comparison, not a search: it has no space; run it with `mlptrain compare {document.source}`"
             )
             raise SpecError([Fault(document.source, None, None, "", message)])
-        message = (
-            "is not a search: it has no space; e.g. space: {optimizer.lr: {log_uniform: [0.0001, 0.1]}} beside "
-            "base: experiment.yaml"
-        )
+        example = "space: {optimizer.lr: {log_uniform: [0.0001, 0.1]}}"
+        message = f"is not a search: it has no space; e.g. {example} beside base: experiment.yaml"
+        if {"data", "model"} & document.value.keys() and "base" not in document.value:
+            message = (
+                f"is an experiment, not a search: train it with `mlptrain train {document.source}`, or name it as the "
+                f"base of a search, {{base: {Path(document.source).name}, {example}}}"
+            )
         raise SpecError([Fault(document.source, None, None, "", message)])
     of_the_base, or_else = (*OF_THE_BASE, "optimizer"), ", or with its ranges into space"
     reader = StudyReader(
@@ -77,13 +86,25 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     )
     base = reader.read_base(keep_optimizer=True)
     _inspect_optimizers(document)
-    space, faults = read_space(document, base)
+    space, faults, doubts = read_space(document, base)
     reader.faults += faults
     document.value["space"] = space or {"none": Choices([0, 1])}
     spec = _written_out(*reader.checked(SearchSpec, _RULES, {"space": space}))
-    return reader.loaded(
-        spec, [document.fault(path, message) for path, message in _warnings(spec, document.value.keys())]
-    )
+    warnings = [document.fault(path, message) for path, message in _warnings(spec, document.value.keys())]
+    return reader.loaded(spec, [*doubts, *warnings])
+
+
+@contextmanager
+def located(config: Config | SearchSpec) -> Iterator[None]:
+    """A fault of the space as a whole that shows later than on loading, at its place in the file."""
+    try:
+        yield
+    except SpecError as error:
+        if isinstance(config, SearchSpec):
+            raise
+        document, _ = read_study(config, SEARCH)
+        faults = [document.fault(("space",), fault.message, key=True) for fault in error.faults]
+        raise SpecError(faults) from None
 
 
 def check_search(config: Config, overrides: Overrides = ()) -> tuple[dict[str, Any], tuple[Fault, ...]] | None:

@@ -1,6 +1,7 @@
 """The ``space`` section of a search: ranges and lists by key path, each checked in a copy of the base.
 
-What a range may hold is checked at its two ends and a list at each of its values, in combination where these are few.
+What a range may hold is checked at its two ends and a list at each of its values, in combination where these are few;
+of many combinations as many are tried as it takes until each value is possible in one.
 """
 
 from __future__ import annotations
@@ -8,19 +9,25 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, product
+from random import Random
 from typing import Any, get_args
 
 from mlptrain.errors import Fault, SpecError
 from mlptrain.spec.comparison.arms import Base, Changing, SettingsReader, Values, example_of, is_section
 from mlptrain.spec.comparison.candidates import FaultyError
 from mlptrain.spec.comparison.changes import form_at
+from mlptrain.spec.dump import plain
 from mlptrain.spec.hints import value_hint
 from mlptrain.spec.overrides import key_path
-from mlptrain.spec.reader import Document, KeyPath
+from mlptrain.spec.reader import Document, KeyPath, dotted
 from mlptrain.spec.search.sections import Choice, Choices, Range, RangeName
+from mlptrain.spec.search.setting import decides, put_all
 from mlptrain.spec.wording import described
+
+Value = tuple[KeyPath, int]  # a key, and which of its values
 
 _RANGES: tuple[RangeName, ...] = get_args(RangeName)
 _SEARCH = Changing(
@@ -29,16 +36,20 @@ _SEARCH = Changing(
 # What other libraries call a list of values, and the two ends of a range.
 _LISTS = ("values", "choice", "choices", "categorical", "options", "enum", "list", "grid")
 _ENDS = (("low", "high"), ("min", "max"), ("lower", "upper"), ("min_value", "max_value"))
-_MAX_COMBINATIONS = 256  # that are checked whole; of more, one key at a time is changed
+_MAX_COMBINATIONS = 256  # that are all checked
+_MAX_TRIES, _TRIES_EACH = 1024, 64  # of more that may be impossible, in all and of one value: 10 ms each
 _EXAMPLE = "{optimizer.lr: {log_uniform: [0.0001, 0.1]}, model.hidden: [[64], [256, 256]]}"
 
 
-def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice], list[Fault]]:
-    """The space without what is faulty, and the faults; without a ``base`` only those that need none."""
+def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice], list[Fault], list[Fault]]:
+    """The space without what is faulty, the faults, without a ``base`` only those that need none, and warnings.
+
+    A value that is faulty whatever the others are is a fault, one that is so beside some of them a warning.
+    """
     section = document.value["space"]
     if not isinstance(section, dict) or not section:
         got = "an empty one" if section in ({}, None) else described(section)
-        return {}, [document.fault(("space",), f"must be a mapping such as {_EXAMPLE}, got {got}", key=True)]
+        return {}, [document.fault(("space",), f"must be a mapping such as {_EXAMPLE}, got {got}", key=True)], []
     space: dict[str, Choice] = {}
     faults: list[Fault] = []
     listed = _with_lists(document)  # ranges as lists of their ends, which arms can have too
@@ -64,10 +75,13 @@ def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice]
         values |= found
         [only] = found.values()
         space[key] = choice or Choices(only.values)
-    if base is not None:
+    doubts: list[Fault] = []
+    if base is not None and values:
         reader = SettingsReader(listed, ("space",), limit=None, who=_SEARCH)
-        faults += [_as_of_a_range(fault, document) for fault in _faults(reader, values, base)]
-    return space, list(dict.fromkeys(faults))
+        ordered = dict(sorted(values.items(), key=lambda item: len(item[0])))
+        wrong, doubts = _Checking(reader, ordered, base).run()
+        faults += [_as_of_a_range(fault, document) for fault in wrong]
+    return space, list(dict.fromkeys(faults)), _beside_some(doubts)
 
 
 def _with_lists(document: Document) -> Document:
@@ -86,6 +100,9 @@ def _range(key: str, value: Any) -> Range | None:
         raise FaultyError([((key,), _one_point(key, value))])
     if set(value) == {"log_grid"}:
         return None
+    if len(value) > 1 and set(value) <= {*_RANGES, "log_grid"}:
+        one = example_of(key, {name: value[name] for name in list(value)[:1]})
+        raise FaultyError([((key,), f"has {len(value)} ranges, {' and '.join(value)}; keep one of them, {one}")])
     if len(value) != 1 or next(iter(value)) not in _RANGES:
         expected = "a list of values, or one of {uniform: [low, high]}, log_uniform, integers, log_integers"
         raise FaultyError([((key,), f"must be {expected}, got {described(value)}{_instead(key, value)}")])
@@ -138,7 +155,9 @@ def _as_of_a_range(fault: Fault, document: Document) -> Fault:
     if name is None or "must be a whole number" not in fault.message:
         return fault
     whole = name.replace("uniform", "integers")
-    message = f"draws fractions, but the key takes whole numbers; write {example_of(key, {whole: value[name]})}"
+    low, high = value[name]
+    ends = [math.ceil(low), math.floor(high)]
+    message = f"draws fractions, but the key takes whole numbers; write {example_of(key, {whole: ends})}"
     return document.fault(("space", key, name), message)
 
 
@@ -152,22 +171,105 @@ def _one_point(key: str, value: Any) -> str:
     of_one = isinstance(value, list) and len(value) == 1
     message = f"is one point, {described(value[0] if of_one else value)}: there is nothing to search; "
     if isinstance(value, list) and not of_one:  # which the key takes as one value
-        return message + f"write lists to choose from, {example_of(key, [value])[:-1]}, …]"
+        return message + f"write a list of lists, {example_of(key, [[item] for item in value])}"
     return message + f"set base.{key}, or give at least two values"
 
 
-def _faults(reader: SettingsReader, values: Mapping[KeyPath, Values], base: Base) -> Iterator[Fault]:
-    """What is wrong with the base when values of the space are put into it."""
-    ordered = dict(sorted(values.items(), key=lambda item: len(item[0])))
-    for places in _combinations(ordered):
-        yield from reader.check_setting(places, ordered, base)[1]
+@dataclass
+class _Checking:
+    """The space's values in copies of the base: which were tried, which are possible, and what is wrong with others."""
+
+    reader: SettingsReader
+    values: dict[KeyPath, Values]
+    base: Base
+    tried: dict[frozenset[Value], list[Fault]] = field(default_factory=dict)
+    possible: set[Value] = field(default_factory=set)
+    hopeless: set[Value] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.whole = plain(self.base.spec)
+
+    def run(self) -> tuple[list[Fault], list[Fault]]:
+        """What is wrong with values whatever the others are, and what beside some of the others alone."""
+        unknown = [
+            path for path in self.values if not any(path in self._with(places)[1] for places in self._deciding(path))
+        ]
+        if unknown:
+            return [fault for path in unknown for fault in self._unknown(path)], []
+        sizes = {path: len(of.values) for path, of in self.values.items()}
+        if math.prod(sizes.values()) <= _MAX_COMBINATIONS:
+            for places in product(*map(range, sizes.values())):
+                self._try(dict(zip(sizes, places, strict=True)))
+            self.hopeless = {value for counting in self.tried for value in counting} - self.possible
+        else:
+            self._try_each(sizes)
+        always, partly = [], []
+        for counting, found in self.tried.items():
+            if not (those := counting & self.hopeless):
+                partly += found
+                continue
+            keys = tuple(f"space.{dotted(path)}" for path, _ in those)
+            always += [fault for fault in found if fault.path.startswith(keys)] or found
+        return [fault for fault in dict.fromkeys(always) if fault not in partly], list(dict.fromkeys(partly))
+
+    def _try_each(self, sizes: Mapping[KeyPath, int]) -> None:
+        """Each value beside others, until it is possible beside some: first ones, one other changed, and any."""
+        random, left = Random(0), _MAX_TRIES
+        for value in [(path, place) for path, size in sizes.items() for place in range(size)]:
+            for places in islice(_beside(*value, sizes, random), _TRIES_EACH):
+                if value in self.possible or left == 0:
+                    break
+                left -= self._try(places)
+            if value not in self.possible and left > 0:
+                self.hopeless.add(value)
+
+    def _try(self, places: Mapping[KeyPath, int]) -> bool:
+        """Check one combination, which is one of the counting keys; whether that found anything wrong."""
+        document, counting = self._with(places)
+        chosen = {path: place for path, place in places.items() if path in counting}
+        if (key := frozenset(chosen.items())) in self.tried:
+            return False
+        self.tried[key] = self.reader.check_setting(chosen, self.values, replace(self.base, document=document))[1]
+        if not self.tried[key]:
+            self.possible |= key
+        return bool(self.tried[key])
+
+    def _with(self, places: Mapping[KeyPath, int]) -> tuple[Document, set[KeyPath]]:
+        written = self.base.document
+        setting = {dotted(path): self.values[path].values[place] for path, place in places.items()}
+        value, counting = put_all(self.whole, setting)
+        return Document(written.source, value, written.positions, written.key_positions), counting
+
+    def _deciding(self, path: KeyPath) -> Iterator[dict[KeyPath, int]]:
+        """The first value of a key beside those of the keys that decide about it."""
+        deciding = {other: range(len(of.values)) for other, of in self.values.items() if decides(other, path)}
+        for places in islice(product(*deciding.values()), _MAX_TRIES):
+            yield {**dict(zip(deciding, places, strict=True)), path: 0}
+
+    def _unknown(self, path: KeyPath) -> list[Fault]:
+        """What is wrong with a key that belongs to none of them, with a hint if one of them has a similar one."""
+        found: list[Fault] = []
+        for places in islice(self._deciding(path), _TRIES_EACH):
+            base = replace(self.base, document=self._with(places)[0])
+            found = self.reader.check_setting(places, self.values, base)[1]
+            if any("did you mean" in fault.message for fault in found):
+                break
+        return found
 
 
-def _combinations(values: Mapping[KeyPath, Values]) -> Iterator[dict[KeyPath, int]]:
-    sizes = [len(of.values) for of in values.values()]
-    if math.prod(sizes) <= _MAX_COMBINATIONS:
-        yield from (dict(zip(values, places, strict=True)) for places in product(*map(range, sizes)))
-        return
-    first = dict.fromkeys(values, 0)
-    for path, of in values.items():
-        yield from (first | {path: place} for place in range(len(of.values)))
+def _beside(path: KeyPath, place: int, sizes: Mapping[KeyPath, int], random: Random) -> Iterator[dict[KeyPath, int]]:
+    """Combinations in which one key has one value, without end."""
+    start = dict.fromkeys(sizes, 0) | {path: place}
+    while True:
+        yield start
+        for other, size in sizes.items():
+            if other != path:
+                yield from (start | {other: at} for at in random.sample(range(size), min(size, 16)))
+        start = {other: random.randrange(size) for other, size in sizes.items()} | {path: place}
+
+
+def _beside_some(faults: Sequence[Fault]) -> list[Fault]:
+    """Warnings instead, one for each place."""
+    first = {(fault.line, fault.column, fault.path): fault for fault in reversed(faults)}
+    rest = "; so it is beside some of the other values: those settings are not trained"
+    return [replace(fault, message=fault.message + rest) for fault in reversed(first.values())]
