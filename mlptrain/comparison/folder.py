@@ -91,7 +91,7 @@ class StudyFolder(StudyFiles, LockedFolder):
         different: Sequence[str],  # noqa: ARG002
         content: bytes,  # noqa: ARG002
     ) -> bool:
-        """Make the folder one of the plan ``ours``, ``content`` as text, if its trials go on from those in it.
+        """Make the folder one of the plan ``ours``, ``content`` as text, if its trials continue those in it.
 
         ``different`` names the keys under which it differs from the plan in it. Returns whether it is one now.
         """

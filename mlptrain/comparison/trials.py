@@ -61,7 +61,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Halving:
-    """After each of these ``rungs``, epochs, one in ``eta`` of the trials that still train goes on, at least one."""
+    """After each of these ``rungs``, epochs, one in ``eta`` of the trials that still train continues, at least one."""
 
     rungs: tuple[int, ...]
     eta: int
@@ -177,9 +177,10 @@ class _BatchRecorder:
 
 
 class _Halver:
-    """Ends the weaker trials of a batch at each rung; of equal ones the first go on.
+    """Ends the weaker trials of a batch at each rung; of equal ones the first continue.
 
-    ``fit`` forms groups anew then: those that go on train in one of their own, and no step computes for one that ended.
+    ``fit`` then forms new groups: those that continue train in one of their own, and no step computes for one that
+    ended.
     """
 
     def __init__(self, halving: Halving, recorder: _BatchRecorder) -> None:

@@ -1,6 +1,6 @@
 """From a plan to its summary: draw settings, train them, tell the sampler; score the best one on fresh seeds.
 
-Recorded trials are not retrained: the same call draws the same settings again and goes on where an earlier one was
+Recorded trials are not retrained: the same call draws the same settings again and resumes where an earlier one was
 stopped, with the same bytes.
 """
 
@@ -75,10 +75,10 @@ def search(
     """Run a search, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``run_dir``.
 
     ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_search``. In the
-    ``run_dir`` of the same search with other ``trials`` it goes on from those on record. After ``hours`` no further
+    ``run_dir`` of the same search with other ``trials`` it continues those on record. After ``hours`` no further
     settings are drawn: how many there are then depends on the machine, what they are does not. Test rows are read once
     all are tried. With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
-    ``data_dir`` is the data folder, and ``progress`` is told what happens.
+    ``data_dir`` is the data folder, and ``progress`` is notified of what happens.
 
     Returns its folder, whose ``path`` holds search.yaml, trials.jsonl, summary.json and best.yaml, and its summary, of
     the keys of summary.json: ``best`` is the number of one of its ``trials``, None where none lasted, ``validation``

@@ -21,7 +21,7 @@ EDGE = 0.05  # the part of a range at each end that counts as its edge, on the s
 
 
 def outcome_of(plan: SearchPlan, record: TrialRecord | None) -> Told:
-    """A recorded trial as the sampler is told of it; one that cannot be trained has no record."""
+    """A recorded trial as the sampler receives it; one that cannot be trained has no record."""
     if record is None:
         return Told(None)
     value = None if record.kept is None else record.kept.figure(f"validation_{plan.spec.judged_by.key}")
@@ -31,9 +31,9 @@ def outcome_of(plan: SearchPlan, record: TrialRecord | None) -> Told:
 def best_of(plan: SearchPlan, drawn: Sequence[str], records: Mapping[str, TrialRecord]) -> int | None:
     """The number of the trial that has the best value, of those that trained to the end; of equal ones the first."""
     sign = 1 if plan.spec.judged_by.higher_is_better else -1
-    told = [outcome_of(plan, records.get(name)) for name in drawn]
+    outcomes = [outcome_of(plan, records.get(name)) for name in drawn]
     values = {
-        number: sign * one.value for number, one in enumerate(told) if one.value is not None and not one.is_pruned
+        number: sign * one.value for number, one in enumerate(outcomes) if one.value is not None and not one.is_pruned
     }
     return max(values, key=lambda number: values[number], default=None)
 

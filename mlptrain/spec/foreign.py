@@ -169,7 +169,7 @@ def tells_matrices_apart(section: Foreign) -> bool:
 
     Raises UserError where there is no such class.
     """
-    with _told(section):
+    with _as_user_error(section):
         return _tells_apart(_class_of(section))
 
 
@@ -194,7 +194,7 @@ def accepts(section: OptimizerSpec) -> bool:
 
 def made(section: Foreign, groups: Sequence[Any]) -> Any:
     """The optimizer of a section, on parameters or groups of them. Raises UserError where it cannot be made."""
-    with _told(section):
+    with _as_user_error(section):
         values = {"lr": section.lr, "weight_decay": section.weight_decay, **section.arguments}
         return _Signature.of(_class_of(section)).called(list(groups), values)
 
@@ -204,7 +204,7 @@ def _class_of(section: Foreign) -> Callable[..., Any]:
 
 
 @contextmanager
-def _told(section: Foreign) -> Iterator[None]:
+def _as_user_error(section: Foreign) -> Iterator[None]:
     """A CodeError of a section that is no longer in its file, as a UserError."""
     try:
         yield

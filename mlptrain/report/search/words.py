@@ -17,7 +17,7 @@ _DIGITS = 4  # significant ones of a figure
 _MOST_DECIMALS = 8
 _LARGE = 1e12
 
-_REASONS = 3  # that are told why settings could not be trained
+_REASONS = 3  # that are listed, why settings could not be trained
 
 
 def figure_text(key: str, value: float | None) -> str:
@@ -61,15 +61,15 @@ def of_importances(summary: SearchSummary) -> list[str]:
         return (
             [] if keys == 1 or not completed else [f"importances are left out: {whole} say too little of {keys} keys"]
         )
-    told = [
+    notes = [
         f"importances are of {whole}, as mean and range over resamples of these: where ranges overlap, which key "
         "matters more is open"
     ]
     if left := _ended_early(summary):
-        told.append(f"{left} are left out of them: keys whose values end trials early matter more than they say")
+        notes.append(f"{left} are left out of them: keys whose values end trials early matter more than they say")
     if summary.method in ADAPTIVE:
-        told.append(f"most trials of {summary.method} lie where values are good, so importances say less of the rest")
-    return told
+        notes.append(f"most trials of {summary.method} lie where values are good, so importances say less of the rest")
+    return notes
 
 
 def _ended_early(summary: SearchSummary) -> str:
