@@ -241,6 +241,14 @@ def test_many_optimizers_get_a_panel_each(samples: Samples) -> None:
     assert len({axes.get_ylim() for axes in figure.axes}) == 1
 
 
+def test_rates_at_which_no_seed_learns_have_no_good_range(six: Summary) -> None:
+    for entry in six.optimizers.values():
+        lost = [trial.model_copy(update={"status": "did not learn"}) for trial in entry.trials]
+        one_learnt = [lost[0].model_copy(update={"status": "completed"}), *lost[1:]]
+        assert good_range(entry.model_copy(update={"trials": lost})) is None
+        assert good_range(entry.model_copy(update={"trials": one_learnt})) == good_range(entry) is not None
+
+
 def test_every_tried_rate_is_shown_with_medians_choice_and_good_range(six: Summary) -> None:
     figure = draw_learning_rates(six)
     assert len(figure.axes) == 6

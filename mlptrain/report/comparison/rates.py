@@ -62,9 +62,10 @@ def rates_are_tuned(summary: Summary) -> bool:
 
 
 def good_range(entry: OptimizerResult, units: Units = ACCURACY) -> GoodRange | None:
-    """The good range of the learning rate; None where it was not tuned, or where nothing tried lasted."""
+    """The good range of the learning rate; None where it was not tuned, nothing lasted, or no seed learnt by it."""
     medians, chosen = medians_by_rate(entry, units), entry.rate
-    if chosen is None or chosen not in medians or math.isinf(medians[chosen]):
+    has_learnt = any(trial.status == "completed" for trial in entry.trials)
+    if not has_learnt or chosen is None or chosen not in medians or math.isinf(medians[chosen]):
         return None
     points = [(rate, units.sign * median) for rate, median in medians.items()]
     bar = units.sign * medians[chosen] - GOOD_WITHIN * (1.0 if units.is_share else abs(medians[chosen]))
