@@ -43,7 +43,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = np.random.default_rng(0)
     mlptrain.train(ROOT / "configs/digits.yaml", run_dir=folder / "digits")
     penguins = {"data": {"name": "table", "path": str(PENGUINS), "target": "species"}, "model": {"hidden": [8]}}
-    mlptrain.train({**penguins, "optimizer": "adam", "training": {"epochs": 15}}, run_dir=folder / "penguins")
+    quick = {"optimizer": {"name": "adam", "lr": 0.01}, "training": {"epochs": 15}}
+    mlptrain.train({**penguins, **quick}, run_dir=folder / "penguins")
     days = generator.integers(0, 900, 200)
     size = generator.random(200)
     prices = pl.DataFrame(
@@ -548,12 +549,18 @@ def test_a_touch_draws_too(browser: Any, digits: httpx.Client) -> None:
 
 @needs_chromium
 def test_the_form_of_a_table(browser: Any, penguins: httpx.Client) -> None:
+    from playwright.sync_api import expect
+
     looked = Looked(browser, str(penguins.base_url))
     for row in (rows_of_penguins(300)[0], rows_of_penguins(300)[200]):
         for name in ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "year"):
             looked.page.get_by_label(name).fill(str(row[name]))
         for name in ("island", "sex"):
             looked.page.get_by_label(name).select_option(str(row[name]))
+        [answer] = penguins.post("/predict", json=[row]).json()["predictions"]
+        percents = [f"{100 * p:.{2 if p < 0.0995 or p > 0.9995 else 1}f} %" for p in answer["probabilities"].values()]
+        # All figures: the name alone may be that of an answer on the way to this row.
+        expect(looked.page.locator("#bars .value")).to_have_text(percents)
         looked.verdict(str(row["species"]))
     looked.page.get_by_label("sex").select_option("(missing)")
     looked.page.get_by_text("'sex' is missing in 1 of 1 rows").wait_for()
