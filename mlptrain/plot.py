@@ -292,7 +292,7 @@ def schedule(config: Config, *, overrides: Overrides = (), data: Any = None, all
     UserError for a configuration without steps. For ``config``, ``overrides``, ``data`` and the errors raised see
     ``mlptrain.plot``.
     """
-    from mlptrain.spec.foreign import code_allowed
+    from mlptrain.spec.code import code_allowed
 
     with holding(data) as given, code_allowed(allow_code):
         spec = _experiment(config, overrides, given)

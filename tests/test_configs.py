@@ -13,10 +13,10 @@ import pytest
 from mlptrain.comparison import compare
 from mlptrain.experiment import Outcome, train
 from mlptrain.spec import Experiment, load_spec
+from mlptrain.spec.code import code_allowed
 from mlptrain.spec.comparison.changes import with_changes
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.sections import seeds_for_verdict
-from mlptrain.spec.foreign import code_allowed
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 EXPERIMENTS = [path for path in sorted(CONFIGS.glob("*.yaml")) if CONFIGS / "comparisons" not in path.parents]

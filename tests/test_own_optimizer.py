@@ -13,8 +13,8 @@ import mlptrain
 from mlptrain.errors import DivergedError, SpecError, UserError
 from mlptrain.report.comparison.words import describe_setting
 from mlptrain.spec import load_spec
+from mlptrain.spec.code import code_allowed, is_code_allowed
 from mlptrain.spec.comparison.load import load_comparison
-from mlptrain.spec.foreign import code_allowed, is_code_allowed
 from mlptrain.spec.search.load import load_search
 from tests.command import Call
 

@@ -29,8 +29,8 @@ from mlptrain.comparison.plan import make_plan
 from mlptrain.comparison.trials import TrialBatch, software
 from mlptrain.errors import UserError
 from mlptrain.runs.comparison import TrialRecord
+from mlptrain.spec.code import code_allowed
 from mlptrain.spec.comparison.load import load_comparison
-from mlptrain.spec.foreign import code_allowed
 from tests.comparison.processes import LONGER, TEXT, ended, errors_of, started, until_some_are_on_record
 from tests.comparison.small import FIXED, TUNED, Result, compare, write
 from tests.searching.small import BASE as SEARCHED

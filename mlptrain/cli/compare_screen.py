@@ -13,7 +13,7 @@ from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_r
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
 from mlptrain.runs.comparison import Summary, Timings
-from mlptrain.spec.foreign import is_code_allowed
+from mlptrain.spec.code import is_code_allowed
 from mlptrain.system.text import duration
 
 if TYPE_CHECKING:

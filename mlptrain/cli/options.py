@@ -100,7 +100,7 @@ DataDir = Annotated[
 def _allow_code(context: typer.Context, allow: bool) -> bool:
     """Let modules that a configuration names be imported until the command ends; otherwise none are."""
     if allow:
-        from mlptrain.spec.foreign import code_allowed
+        from mlptrain.spec.code import code_allowed
 
         context.with_resource(code_allowed())
     return allow

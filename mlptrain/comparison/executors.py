@@ -19,8 +19,8 @@ import torch
 from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
 from mlptrain.errors import MachineError, MlptrainError, UserError
 from mlptrain.runs.comparison import TrialRecord
+from mlptrain.spec.code import code_allowed, code_of, code_shipped, is_code_allowed
 from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
-from mlptrain.spec.foreign import code_allowed, code_of, code_shipped, is_code_allowed
 
 RETRIES = 3  # of a batch whose worker died or was killed for its memory; one that ends so each time has failed
 CONNECT_SECONDS = 30.0

@@ -40,7 +40,7 @@ def compare(
 
     ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``.
 
-    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
+    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.code``.
 
     ``data_dir`` is where data sets lie, and ``progress`` is notified of phases and trials.
 

@@ -22,7 +22,7 @@ from mlptrain.runs.comparison import SplitName, TrialRecord
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Experiment, Overrides, to_yaml
 from mlptrain.spec.base import Section
-from mlptrain.spec.foreign import code_allowed
+from mlptrain.spec.code import code_allowed
 from mlptrain.spec.kinds import Kind, plan_digest
 from mlptrain.spec.study import LoadedStudy, Spec
 from mlptrain.system.disk import machine_errors

@@ -29,7 +29,7 @@ from mlptrain.runs.comparison import (
 )
 from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
-from mlptrain.spec.foreign import defaults_of
+from mlptrain.spec.constructors import defaults_of
 from mlptrain.spec.metrics import is_share, short_name_of
 from mlptrain.updates import wrapped
 

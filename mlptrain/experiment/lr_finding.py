@@ -21,8 +21,9 @@ from mlptrain.report.loading import load_matplotlib
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, OptimizerSpec, Overrides, as_loaded
+from mlptrain.spec.code import code_allowed
+from mlptrain.spec.constructors import defaults_of
 from mlptrain.spec.dump import yaml_line
-from mlptrain.spec.foreign import code_allowed, defaults_of
 from mlptrain.spec.optimizer import SGD, Foreign
 from mlptrain.spec.schedule import Constant
 from mlptrain.system.paths import AnyPath

@@ -31,7 +31,7 @@ from mlptrain.runs.metrics import history
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
 from mlptrain.spec import Config, Experiment, Loaded, Overrides, as_loaded, to_yaml
-from mlptrain.spec.foreign import code_allowed
+from mlptrain.spec.code import code_allowed
 from mlptrain.spec.load import in_folds, starting_from
 from mlptrain.system.disk import machine_errors, refusal
 from mlptrain.system.launch import Launch
@@ -113,7 +113,7 @@ def train(
     target, two of them for training and test, or (frame, targets). Nothing of them is stored but a digest, so that
     ``resume`` and ``evaluate`` take them again.
 
-    With ``allow_code`` a module that the configuration names may be imported, see ``mlptrain.spec.foreign``. Further
+    With ``allow_code`` a module that the configuration names may be imported, see ``mlptrain.spec.code``. Further
     ``options`` are ``data_dir``, where data sets lie; ``log``, trackers such as ``tensorboard`` that receive the
     run; ``progress``, whether it is shown; and ``on_note``, ``on_fetch`` and ``listeners``, which are notified of
     notes, of a download's bytes and of epochs: see ``mlptrain.experiment.running.Options``.

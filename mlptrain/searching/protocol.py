@@ -23,8 +23,8 @@ from mlptrain.searching.plan import SearchPlan, make_plan
 from mlptrain.searching.sampling import Setting
 from mlptrain.searching.summary import best_of, best_yaml, outcome_of, summarise
 from mlptrain.spec import Config, Overrides
+from mlptrain.spec.code import code_allowed
 from mlptrain.spec.comparison.changes import plain_changes
-from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.search.load import load_search, located
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.system.atomic import write_atomically
@@ -77,7 +77,7 @@ def search(
     ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_search``. In the
     ``run_dir`` of the same search with other ``trials`` it continues those on record. After ``hours`` no further
     settings are drawn: how many there are then depends on the machine, what they are does not. Test rows are read once
-    all are tried. With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
+    all are tried. With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.code``.
     ``data_dir`` is the data folder, and ``progress`` is notified of what happens.
 
     Returns its folder, whose ``path`` holds search.yaml, trials.jsonl, summary.json and best.yaml, and its summary, of

@@ -18,9 +18,9 @@ from mlptrain.errors import DataError, Fault, SpecError, UserError
 from mlptrain.sources.facts import DataFacts, DataKeyError
 from mlptrain.sources.held import ARRAYS, is_held
 from mlptrain.spec.base import Section
+from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
@@ -240,10 +240,8 @@ def anchor(document: Document) -> None:
     ``part-*.csv`` the folder is escaped, so that what its name holds is no pattern.
     """
     for path in PATHS:
-        parent: Any = document.value
-        for key in path[:-1]:
-            parent = parent.get(key) if isinstance(parent, dict) else None
-        value = parent.get(path[-1]) if isinstance(parent, dict) else None
+        parent = document.mapping(path[:-1])
+        value = parent.get(path[-1])
         if isinstance(value, list):
             parent[path[-1]] = [_anchored(one, document.position((*path, index))) for index, one in enumerate(value)]
         elif isinstance(value, str):
@@ -256,11 +254,10 @@ def _anchored(value: Any, position: Position) -> Any:
     path = Path(value)
     with suppress(UserError):  # of a user that there is not
         path = user_path(path)
-    folder = Path() if position.line is None else Path(position.source).parent
-    written = (folder / path).absolute()
+    written = (position.folder / path).absolute()
     if path.is_absolute() or not glob.has_magic(value) or os.path.lexists(written):
         return str(written)
-    return str(Path(glob.escape(str(folder.absolute())), path))
+    return str(Path(glob.escape(str(position.folder.absolute())), path))
 
 
 def folder_name(text: str) -> str:

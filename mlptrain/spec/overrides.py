@@ -54,10 +54,7 @@ def _with_keys(document: Document, path: KeyPath, depth: int) -> KeyPath:
     """The path with one key for what follows after ``depth`` parts: one that is there, or else all of it."""
     if len(path) <= depth + 1:
         return path
-    section: Any = document.value
-    for part in path[:depth]:
-        section = section.get(part) if isinstance(section, dict) else None
-    known = section if isinstance(section, dict) else {}
+    known = document.mapping(path[:depth])
     for end in range(len(path), depth, -1):
         if (key := dotted(path[depth:end])) in known:
             return (*path[:depth], key, *path[end:])

@@ -49,6 +49,11 @@ class Position:
     line: int | None = None
     column: int | None = None
 
+    @property
+    def folder(self) -> Path:
+        """What relative paths there start from: the file's folder, of an option the current one."""
+        return Path() if self.line is None else Path(self.source).parent
+
 
 @dataclass
 class Document:
@@ -68,6 +73,13 @@ class Document:
             for table in (self.positions, self.key_positions)
         )
         return Document(self.source, self.value[key], positions, key_positions, prefix=(*self.prefix, key))
+
+    def mapping(self, path: KeyPath) -> dict[Any, Any]:
+        """The mapping at ``path``, or an empty one where there is none."""
+        value: Any = self.value
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, dict) else {}
 
     def position(self, path: KeyPath, *, key: bool = False) -> Position:
         """The position of the value (or key) at ``path``, or of its nearest parent in the file."""

@@ -16,8 +16,8 @@ from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.arms import Base, names_optimizer
 from mlptrain.spec.comparison.rules import BASE_RULES, judged_key, recorded_keys
 from mlptrain.spec.comparison.sections import ComparedMetric, ComparisonSpec
+from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.hints import UnknownKey
 from mlptrain.spec.kinds import Kind
 from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults

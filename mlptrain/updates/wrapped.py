@@ -24,7 +24,7 @@ from torch.nn import Parameter
 
 from mlptrain.errors import MlptrainError, UserError, is_out_of_memory
 from mlptrain.nn.parameters import Parameters
-from mlptrain.spec import foreign, optimizer
+from mlptrain.spec import constructors, optimizer
 from mlptrain.spec.optimizer import WRAPPED, OptimizerSpec
 from mlptrain.updates.optimizers import Optimizer
 from mlptrain.updates.states import packed, unpacked
@@ -242,13 +242,13 @@ def _made(section: OptimizerSpec, leaves: Mapping[str, Parameter], weights: Sequ
         values["line_search_fn"] = None if section.line_search_fn == "none" else section.line_search_fn
         yield torch.optim.LBFGS(list(leaves.values()), **values)
     elif isinstance(section, optimizer.Foreign):
-        if foreign.tells_matrices_apart(section):
+        if constructors.tells_matrices_apart(section):
             groups = [{"params": matrices, "use_muon": True}, {"params": others, "use_muon": False}]
             groups = [
                 group | ({"weight_decay": 0.0} if apart and group["params"] is others else {}) for group in groups
             ]
             groups = [group for group in groups if group["params"]]
-        yield foreign.made(section, groups)
+        yield constructors.made(section, groups)
 
 
 _SHAPES = {"layers.0.weight": (4, 3), "layers.0.bias": (4,), "layers.1.weight": (2, 4), "layers.1.bias": (2,)}

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from mlptrain.errors import SpecError
+from mlptrain.spec.code import code_allowed
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.schema import comparison_json_schema
-from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.reader import parse
 from tests.spec.broken_comparisons import BASES, SECTIONS
 from tests.spec.broken_optimizers import GRIDS, OPTIMIZERS

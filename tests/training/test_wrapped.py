@@ -22,7 +22,7 @@ from torch.optim import lr_scheduler
 import mlptrain
 from mlptrain.errors import UserError
 from mlptrain.spec import load_spec
-from mlptrain.spec.foreign import code_allowed
+from mlptrain.spec.code import code_allowed
 from mlptrain.spec.optimizer import Foreign, OptimizerSpec
 from mlptrain.spec.schedule import Linear, RunLength
 from mlptrain.training.trainer import CONSTANT

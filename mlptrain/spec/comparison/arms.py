@@ -34,9 +34,9 @@ from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
 from mlptrain.spec.comparison.grids import is_ordered
 from mlptrain.spec.comparison.rules import BASE_RULES
 from mlptrain.spec.comparison.sections import Arm, Candidate
+from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.dump import plain, yaml_line
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.hints import close, compact
 from mlptrain.spec.load import STAND_IN, anchor, check, with_defaults
 from mlptrain.spec.model import FileInit

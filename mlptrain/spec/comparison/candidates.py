@@ -21,8 +21,8 @@ from mlptrain.errors import Fault
 from mlptrain.spec.base import MAX_NUMBER, Section, either, names_of, sections_in
 from mlptrain.spec.comparison.grids import log_grid
 from mlptrain.spec.comparison.sections import Candidate, optimizer_adapter
+from mlptrain.spec.constructors import defaults_of
 from mlptrain.spec.experiment import ExperimentSpec
-from mlptrain.spec.foreign import defaults_of
 from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.optimizer import Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath

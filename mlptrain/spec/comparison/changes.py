@@ -10,9 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from mlptrain.spec.base import TAGS, names_of, sections_at
+from mlptrain.spec.constructors import defaults_of
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.foreign import defaults_of
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.overrides import key_path, put
 from mlptrain.spec.reader import Document, KeyPath, Position

@@ -16,7 +16,7 @@ from mlptrain.spec.comparison.arms import as_arms, as_optimizers, read_arms
 from mlptrain.spec.comparison.candidates import read_candidates
 from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings, has_arms, split_and_key
 from mlptrain.spec.comparison.sections import MAX_SEEDS, ComparisonSpec, ScoringSpec, TuningSpec, optimizer_adapter
-from mlptrain.spec.foreign import inspect_code
+from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.kinds import COMPARISON
 from mlptrain.spec.load import STAND_IN, folder_name
 from mlptrain.spec.mapping import Config, Overrides

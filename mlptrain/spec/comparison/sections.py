@@ -30,9 +30,9 @@ from mlptrain.keys import metric_of, split_of
 from mlptrain.spec.base import MAX_NUMBER, Section, ShortName
 from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
 from mlptrain.spec.comparison.grids import Side, extended, is_ordered
+from mlptrain.spec.constructors import accepts
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
-from mlptrain.spec.foreign import accepts
 from mlptrain.spec.metrics import higher_is_better, is_share
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import KeyPath

@@ -17,9 +17,9 @@ from mlptrain.errors import SpecError
 from mlptrain.spec.base import TAGS, names_of, sections_at, tag_of
 from mlptrain.spec.comparison.changes import in_order_of_depth, path_of, put_change, sections_named
 from mlptrain.spec.comparison.rules import BASE_RULES
+from mlptrain.spec.constructors import inspect_code, takes
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
-from mlptrain.spec.foreign import inspect_code, takes
 from mlptrain.spec.load import check
 from mlptrain.spec.reader import Document, KeyPath
 

@@ -1,118 +1,31 @@
-"""Optimizers by import path: what may be imported, from where, and whether a section fits its class's constructor.
+"""Optimizers by their import path: whether the values of a section fit the constructor of the class that it names.
 
-A class of the two collections of ``mlptrain[optimizers]``, which the user installed for this, is imported without more
-ado. Any other module is code that a configuration names and might have come with it, and is imported inside
-``code_allowed`` alone, which is what ``--allow-code`` opens. What lies beside the YAML file is recorded with its path
-and its SHA-256, so that a run goes on with the same code or not at all.
-
-What is checked here needs the class, and with it torch.
+What is checked here needs the class, which ``mlptrain.spec.code`` imports, and with it torch.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.abc
-import importlib.util
 import inspect
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from types import CodeType, ModuleType
 from typing import Any
 
 from mlptrain.errors import UserError
+from mlptrain.spec.code import COLLECTIONS, ClassPath, CodeError, as_user_error
 from mlptrain.spec.hints import close, compact
 from mlptrain.spec.optimizer import CODE_PATTERN, Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
 from mlptrain.spec.wording import must_be
-from mlptrain.system.files import read_regular
-from mlptrain.system.paths import user_path
 
-COLLECTIONS = {
-    "pytorch_optimizer": "pytorch-optimizer",
-    "schedulefree": "schedulefree",
-}  # modules, and what is installed
 _OURS = ("name", "weight_decay_for", "path", "sha256")  # keys that no constructor is given
 _BASE = ("lr", "weight_decay")  # which every optimizer has, and whose values are checked alike
-_MAX_BYTES = 10_000_000  # of a module
 
-_allowed = [False]
-_modules: dict[tuple[str, str], ModuleType] = {}  # by file and digest
-_shipped: dict[str, bytes] = {}  # by file, which need not be here
 _inspected: dict[str, _Signature] = {}  # by the name of a class
-
-
-@contextmanager
-def code_allowed(allow: bool = True) -> Iterator[None]:
-    """Inside, modules that a configuration names may be imported, in this process; with ``allow`` false as before."""
-    before = _allowed[0]
-    _allowed[0] = before or allow
-    try:
-        yield
-    finally:
-        _allowed[0] = before
-
-
-def is_code_allowed() -> bool:
-    """Whether this is inside of ``code_allowed``."""
-    return _allowed[0]
-
-
-@contextmanager
-def code_shipped(files: Mapping[str, bytes]) -> Iterator[None]:
-    """Inside, modules have these contents, by path: what ``code_of`` read on the machine that they lie on."""
-    _shipped.update(files)
-    try:
-        yield
-    finally:
-        for path in files:
-            del _shipped[path]
-
-
-def code_of(sections: Iterable[OptimizerSpec]) -> dict[str, bytes]:
-    """The files of the user's own that sections name, by path. Raises UserError for one that is gone or has changed."""
-    found = {}
-    for section in sections:
-        if not isinstance(section, Foreign) or section.path is None or section.path in found:
-            continue
-        try:
-            content = _content(Path(section.path))
-            if section.sha256 not in (None, hashlib.sha256(content).hexdigest()):
-                raise CodeError("sha256", _changed(section.path))
-        except CodeError as error:
-            raise UserError(f"optimizer '{section.name}' {error}") from None
-        found[section.path] = content
-    return found
-
-
-class CodeError(Exception):
-    """A class that cannot be had, or not be made with these values: the key at fault, and what is wrong."""
-
-    def __init__(self, key: str, message: str) -> None:
-        super().__init__(message)
-        self.key = key
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a class comes from: the module and, where that is a file of the user's own, its path and digest."""
-
-    name: str
-    path: str | None
-    sha256: str | None
-
-    @property
-    def module(self) -> str:
-        return self.name.partition(":")[0]
-
-    @property
-    def cls(self) -> str:
-        return self.name.partition(":")[2]
 
 
 def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> bool:
@@ -121,10 +34,8 @@ def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> 
     Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none and
     the class was looked at, which it is not without ``imports``. Raises nothing.
     """
-    parent: Any = document.value
-    for key in path[:-1]:
-        parent = parent[key] if isinstance(parent, dict) and key in parent else {}
-    section = parent.get(path[-1]) if isinstance(parent, dict) else None
+    parent = document.mapping(path[:-1])
+    section = parent.get(path[-1])
     section = {"name": section} if isinstance(section, str) else section
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
@@ -136,11 +47,10 @@ def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> 
         faults.append(CodeError("name", f"must be module:Class, such as pytorch_optimizer:Lion, got '{name[:80]}'"))
     else:
         position = document.position((*path, "path" if "path" in section else "name"))
-        folder = Path() if position.line is None else Path(position.source).parent
         try:
-            place = _placed(section, folder)
-            section = {**section, **{key: value for key in ("path", "sha256") if (value := getattr(place, key))}}
-            signature = _Signature.of(_class(place))
+            place = ClassPath.of(section, position.folder)
+            section = {**section, **({} if place.path is None else {"path": place.path, "sha256": place.sha256})}
+            signature = _Signature.of(place.imported())
         except CodeError as error:
             faults.append(error)
         else:
@@ -169,7 +79,7 @@ def tells_matrices_apart(section: Foreign) -> bool:
 
     Raises UserError where there is no such class.
     """
-    with _as_user_error(section):
+    with as_user_error(section):
         return _tells_apart(_class_of(section))
 
 
@@ -194,22 +104,13 @@ def accepts(section: OptimizerSpec) -> bool:
 
 def made(section: Foreign, groups: Sequence[Any]) -> Any:
     """The optimizer of a section, on parameters or groups of them. Raises UserError where it cannot be made."""
-    with _as_user_error(section):
+    with as_user_error(section):
         values = {"lr": section.lr, "weight_decay": section.weight_decay, **section.arguments}
         return _Signature.of(_class_of(section)).called(list(groups), values)
 
 
 def _class_of(section: Foreign) -> Callable[..., Any]:
-    return _class(_Place(section.name, section.path, section.sha256))
-
-
-@contextmanager
-def _as_user_error(section: Foreign) -> Iterator[None]:
-    """A CodeError of a section that is no longer in its file, as a UserError."""
-    try:
-        yield
-    except CodeError as error:
-        raise UserError(f"optimizer '{section.name}' {error}") from None
+    return ClassPath(section.name, section.path, section.sha256).imported()
 
 
 def _base(name: object) -> Callable[..., Any]:
@@ -217,144 +118,9 @@ def _base(name: object) -> Callable[..., Any]:
     if not isinstance(name, str) or not re.fullmatch(CODE_PATTERN, name):
         raise CodeError("base_optimizer", f"must be module:Class, such as torch.optim:SGD, got {name!r:.80}")
     try:
-        return _class(_Place(name, None, None))
+        return ClassPath(name).imported()
     except CodeError as error:
         raise CodeError("base_optimizer", str(error)) from None
-
-
-def _placed(section: Mapping[str, Any], folder: Path) -> _Place:
-    """The place of a section's class; nothing is imported."""
-    name = str(section["name"])
-    module = name.partition(":")[0]
-    first = module.partition(".")[0]
-    path = section.get("path")
-    if _is_trusted(module) and path is None:
-        return _Place(name, None, None)
-    if path is not None and not isinstance(path, str):
-        raise CodeError("path", "must be the path of the module's file")
-    file = folder / (user_path(path) if path is not None else Path(*module.split(".")).with_suffix(".py"))
-    if file.is_dir():
-        file = file / Path(*module.split(".")).with_suffix(".py")
-    if file.is_file():
-        given = section.get("sha256")
-        digest = _digest(file)
-        if isinstance(given, str) and given != digest:
-            raise CodeError("sha256", _changed(file))
-        return _Place(name, str(file.absolute()), digest)
-    if path is not None:
-        raise CodeError("path", f"names no file: there is no {file}")
-    if not _is_installed(first):
-        raise CodeError("name", f"names the module '{module}', which neither lies in {file} nor is installed")
-    return _Place(name, None, None)
-
-
-def _is_trusted(module: str) -> bool:
-    """Whether importing it runs nothing but what is installed for this, or is imported anyway."""
-    return module.partition(".")[0] in COLLECTIONS or module == "torch.optim"
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(_content(file)).hexdigest()
-
-
-def _content(file: Path) -> bytes:
-    if str(file) in _shipped:
-        return _shipped[str(file)]
-    try:
-        return read_regular(file, most=_MAX_BYTES)
-    except (OSError, ValueError) as error:
-        raise CodeError("name", f"names a module in {file}, which cannot be read: {error}") from None
-
-
-def _changed(file: Path | str) -> str:
-    return (
-        f"is code that has changed: {file} is not the file that was recorded; restore it, or start anew without sha256"
-    )
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return module in sys.modules or importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def _class(place: _Place) -> Callable[..., Any]:
-    """Import a class, where that is allowed. Raises CodeError."""
-    first = place.module.partition(".")[0]
-    if place.path is None and _is_trusted(place.module):
-        if not _is_installed(first):
-            message = f'is of {COLLECTIONS[first]}, which is not installed: pip install "mlptrain[optimizers]"'
-            raise CodeError("name", message)
-    elif not _allowed[0]:
-        origin = place.path or f"the installed module {place.module}"
-        raise CodeError(
-            "name",
-            f"is code: importing '{place.name}' would run {origin}; read that first, and then allow it with "
-            "--allow-code, from Python with allow_code=True",
-        )
-    try:
-        module = importlib.import_module(place.module) if place.path is None else _loaded(place)
-    except CodeError:
-        raise
-    except (Exception, SystemExit) as error:
-        origin = place.path or place.module
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-        raise CodeError("name", f"cannot be imported: {origin} raises {reason}") from error
-    found = getattr(module, place.cls, None)
-    torch = importlib.import_module("torch")
-    if found is None:
-        known = {
-            compact(name): name
-            for name, value in vars(module).items()
-            if isinstance(value, type) and issubclass(value, torch.optim.Optimizer)
-        }
-        slip = close(compact(place.cls), known, at_least=0.7)
-        hint = f"; did you mean '{place.module}:{known[slip]}'?" if slip else ""
-        raise CodeError("name", f"names a class that is not there: {place.module} has no {place.cls}{hint}")
-    if not isinstance(found, type) or not issubclass(found, torch.optim.Optimizer):
-        raise CodeError("name", f"must be a subclass of torch.optim.Optimizer, and {place.cls} is none")
-    return found
-
-
-def _loaded(place: _Place) -> ModuleType:
-    """The module in a file, of these very bytes; modules that lie beside it can be imported by it."""
-    path = str(place.path)
-    digest = _digest(Path(path))
-    if place.sha256 not in (None, digest):
-        raise CodeError("sha256", _changed(path))
-    if (path, digest) not in _modules:
-        name = f"mlptrain_code_{digest[:16]}_{place.module.replace('.', '_')}"
-        loader = _Shipped(path) if path in _shipped else None
-        spec = importlib.util.spec_from_file_location(name, path, loader=loader)
-        if spec is None or spec.loader is None:
-            raise CodeError("name", f"names a module in {path}, which is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        folder = str(Path(path).parent)
-        sys.path.insert(0, folder)
-        sys.modules[name] = module  # as dataclasses want it
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-        finally:
-            sys.path.remove(folder)
-        _modules[path, digest] = module
-    return _modules[path, digest]
-
-
-class _Shipped(importlib.abc.InspectLoader):
-    """Loads a module that was shipped."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def get_source(self, fullname: str) -> str:  # noqa: ARG002 - the name of the one module it is made for
-        return importlib.util.decode_source(_shipped[self._path])
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_source(fullname), self._path)
 
 
 @dataclass(frozen=True)
