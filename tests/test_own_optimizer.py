@@ -304,7 +304,7 @@ def test_lbfgs_needs_the_same_function_in_every_evaluation(folder: Path, text: s
 
 
 def test_muon_of_an_older_torch_names_the_version(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlptrain.spec.rules.version", lambda _: "2.8.0+cpu")
+    monkeypatch.setattr("mlptrain.spec.rules.training.version", lambda _: "2.8.0+cpu")
     assert fault(folder, "muon").endswith("optimizer.name: 'muon' needs torch 2.9 or newer, and 2.8 is installed")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,10 @@ from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
-from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
+from mlptrain.spec.rules import RULES
+from mlptrain.spec.rules.model import initial_weights_fit
+from mlptrain.spec.rules.registry import Rule, broken_rules
+from mlptrain.spec.rules.warnings import warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import fault_of
 from mlptrain.system.paths import AnyPath, user_path
@@ -271,7 +274,7 @@ Checked = TypeVar("Checked", bound=Section)
 def check(
     document: Document,
     model: type[Checked],
-    rules: Iterable[Callable[..., Iterator[Finding]]],
+    rules: Iterable[Rule],
     *,
     known: Mapping[str, object] | None = None,
     facts: DataFacts | None = None,

@@ -6,7 +6,7 @@ The plan in a study's folder is a study too: what it says besides is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -26,7 +26,8 @@ from mlptrain.spec.metrics import METRICS, higher_is_better
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, read_file
-from mlptrain.spec.rules import Finding, warnings_about
+from mlptrain.spec.rules.registry import Rule
+from mlptrain.spec.rules.warnings import warnings_about
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described
@@ -164,9 +165,7 @@ class StudyReader:
             values["base"] = _STAND_IN if self._base is None else self._base.spec  # whose faults are reported already
         return self._base
 
-    def checked(
-        self, model: type[Spec], rules: Iterable[Callable[..., Iterator[Finding]]], known: Mapping[str, Any]
-    ) -> tuple[Spec, DataFacts]:
+    def checked(self, model: type[Spec], rules: Iterable[Rule], known: Mapping[str, Any]) -> tuple[Spec, DataFacts]:
         """The study and the facts of its data. The rules may read the base's sections, and the ``known`` ones.
 
         Raises SpecError with every fault.

@@ -26,6 +26,7 @@ from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.hints import meant, value_hint
 from mlptrain.spec.optimizer import Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
+from mlptrain.spec.rules.registry import Finding
 from mlptrain.spec.wording import described, message_for, must_be
 
 MAX_OPTIMIZERS = 50
@@ -39,7 +40,6 @@ SHORTHANDS: dict[str, dict[str, Any]] = {
 }
 NAMES = ("sgd", *SHORTHANDS, *(name for name in SECTIONS if name != "sgd"))
 
-Finding = tuple[KeyPath, str]
 End = Annotated[float, Field(gt=0, le=MAX_NUMBER)]
 Points = Annotated[int, Field(ge=2, le=MAX_SETTINGS)]
 

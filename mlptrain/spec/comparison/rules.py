@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlptrain.keys import metric_of, split_of
 from mlptrain.sources.facts import DataFacts
@@ -31,13 +31,41 @@ from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, metric_named, metrics_at_end
 from mlptrain.spec.model import ModelSpec
 from mlptrain.spec.reader import dotted
-from mlptrain.spec.rules import RULES, Finding, initial_weights_fit, optimizer_fits
+from mlptrain.spec.rules import RULES
+from mlptrain.spec.rules.model import initial_weights_fit
+from mlptrain.spec.rules.registry import Finding, Rules
+from mlptrain.spec.rules.training import optimizer_fits
 from mlptrain.spec.splitting import ColumnSplit
 from mlptrain.spec.wording import must_be
 
 WIDE_TIE = 0.05
 
+_OF_THE_BASE = Rules()  # whose file has the place
+COMPARISON_RULES = Rules()
 
+
+@_OF_THE_BASE.rule
+def base_is_trained(training: TrainingSpec) -> Iterator[Finding]:
+    """Untrained networks are the same for every optimizer."""
+    if training.epochs < 1:
+        yield ("training", "epochs"), "must be at least 1, got 0"
+
+
+@_OF_THE_BASE.rule
+def budgets_are_equal(training: TrainingSpec) -> Iterator[Finding]:
+    """Every trial trains for as many epochs as the others."""
+    if training.early_stopping is not None:
+        message = (
+            "would give trials unequal budgets: in a comparison or a search every one trains all epochs; leave it out, "
+            "since evaluation.keep: best scores each trial's best epoch anyway"
+        )
+        yield ("training", "early_stopping"), message
+
+
+BASE_RULES = (*RULES, *_OF_THE_BASE, initial_weights_fit)
+
+
+@COMPARISON_RULES.rule
 def has_arms(optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm]) -> Iterator[Finding]:
     """One of the two sections says what is compared."""
     if not optimizers and not arms:
@@ -47,6 +75,7 @@ def has_arms(optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm]) -> It
         yield ("optimizers",), "says a second time what is compared, beside arms; leave one of the two out"
 
 
+@COMPARISON_RULES.rule
 def base_has_classes(
     data: DataSpec, facts: DataFacts, metric: ComparedMetric | None, optimizers: Mapping[str, Candidate]
 ) -> Iterator[Finding]:
@@ -64,145 +93,7 @@ def base_has_classes(
         yield ("base",), message
 
 
-def base_is_trained(training: TrainingSpec) -> Iterator[Finding]:
-    """Untrained networks are the same for every optimizer. A rule of the base, whose file has the place."""
-    if training.epochs < 1:
-        yield ("training", "epochs"), "must be at least 1, got 0"
-
-
-def budgets_are_equal(training: TrainingSpec) -> Iterator[Finding]:
-    """Every trial trains for as many epochs as the others. A rule of the base, whose file has the place."""
-    if training.early_stopping is not None:
-        message = (
-            "would give trials unequal budgets: in a comparison or a search every one trains all epochs; leave it out, "
-            "since evaluation.keep: best scores each trial's best epoch anyway"
-        )
-        yield ("training", "early_stopping"), message
-
-
-def values_have_tuning(
-    optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm], tuning: TuningSpec | None
-) -> Iterator[Finding]:
-    """Something must choose among several values."""
-    tuned = [("optimizers", name, key) for name, one in optimizers.items() for key in one.grids]
-    tuned += [("arms", name, key) for name, arm in arms.items() for key in arm.grids]
-    for place in tuned:
-        if tuning is None:
-            message = "has values to choose from, but tuning is none; give one value, or tuning such as {seeds: 3}"
-            yield place, message
-
-
-def tuning_has_validation(
-    data: DataSpec,
-    evaluation: EvaluationSpec,
-    optimizers: Mapping[str, Candidate],
-    arms: Mapping[str, Arm],
-    tuning: TuningSpec | None,
-) -> Iterator[Finding]:
-    """Values are chosen by validation data, never by the test set."""
-    has_grids = any(one.grids for one in optimizers.values()) or any(arm.grids for arm in arms.values())
-    if tuning is None or not has_grids:
-        return
-    if not data.has_validation:
-        message = (
-            "tuning chooses by validation rows, but its data.validation is 0; set that, e.g. 0.1, or give every "
-            f"{'arm' if arms else 'optimizer'} fixed values"
-        )
-        yield ("base",), message
-    elif (split := evaluation.resolved(data).split) != "validation":
-        yield ("base",), f"tuning chooses by validation rows, but its evaluation.split is {split}; set validation"
-
-
-def target_is_measured(
-    data: DataSpec,
-    facts: DataFacts,
-    evaluation: EvaluationSpec,
-    target: TargetSpec | None,
-    optimizers: Mapping[str, Candidate],
-    metric: ComparedMetric | None,
-    loss: LossSpec,
-) -> Iterator[Finding]:
-    """Trials record the metric of the target after every epoch: loss, accuracy, and what they are compared by."""
-    if target is None or _is_refused(facts, optimizers, metric):
-        return
-    own = judged_key(metric, recorded_keys(evaluation, facts, loss))
-    known = list(dict.fromkeys(["accuracy", "loss", own]))
-    if target.split not in ("validation", "test") or target.key not in known:
-        shown = target.split if target.split in ("validation", "test") else "validation"
-        names = [f"{shown}_{key}" for key in known if facts.class_names or key != "accuracy"]
-        slip = meant(target.key or target.metric, known, "metrics")
-        hint = f"; did you mean '{shown}_{slip}'?" if slip else ""
-        if target.key != target.metric and target.key in recorded_keys(evaluation, facts, loss):
-            hint = f"; compare by it, metric: {target.key}"
-        yield ("target", "metric"), must_be(f"{either(names)}, which trials record", target.metric) + hint
-        return
-    if not facts.class_names and target.metric.endswith("accuracy"):
-        yield (
-            ("target", "metric"),
-            f"is not measured: the targets of '{data.label}' are numbers; use {target.split}_loss",
-        )
-        return
-    split = evaluation.resolved(data).split
-    if target.split == "validation" and not data.has_validation:
-        remedy = "set that" + (f", or use test_{target.key}" if split == "test" else "")
-        yield ("target", "metric"), f"needs validation rows, but the base's data.validation is 0; {remedy}"
-    elif target.split != split:
-        remedy = f"set that to {target.split}" + ("" if split == "none" else f", or use a metric of {split}")
-        yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
-
-
-def _is_refused(facts: DataFacts, optimizers: Mapping[str, Candidate], metric: ComparedMetric | None) -> bool:
-    """Whether ``base_has_classes`` refuses the data anyway."""
-    return bool(optimizers) and metric is None and not facts.class_names
-
-
-def scoring_has_its_split(
-    data: DataSpec,
-    facts: DataFacts,
-    scoring: ScoringSpec,
-    optimizers: Mapping[str, Candidate],
-    metric: ComparedMetric | None,
-) -> Iterator[Finding]:
-    """There are rows to score on."""
-    if _is_refused(facts, optimizers, metric) or (metric is not None and split_and_key(metric.name)[0]):
-        return
-    if scoring.split == "test" and facts.test_rows == 0:
-        yield ("scoring", "split"), f"data '{data.label}' has no test rows; choose validation"
-    elif scoring.split == "validation" and not data.has_validation:
-        yield ("scoring", "split"), "needs validation rows, but the base's data.validation is 0; set that, or test"
-    elif facts.test_rows == 0 and not data.has_validation:
-        message = (
-            f"has no rows to score on: data '{data.label}' has no test rows and data.validation is 0; set that, "
-            "e.g. 0.1"
-        )
-        yield ("base",), message
-
-
-def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[Finding]:
-    """A seed that values were chosen by would score too well."""
-    if tuning is None or isinstance(tuning.seeds, int) or isinstance(scoring.seeds, int):
-        return
-    for index, seed in enumerate(tuning.seeds):
-        if seed in scoring.seeds:
-            message = f"{seed} is a scoring seed too, and would score values that it chose; take another, or a count"
-            yield ("tuning", "seeds", index), message
-
-
-def optimizers_fit_base(
-    optimizers: Mapping[str, Candidate],
-    model: ModelSpec,
-    facts: DataFacts,
-    training: TrainingSpec,
-    augmentation: AugmentationSpec,
-) -> Iterator[Finding]:
-    """Every optimizer can train the base."""
-    for name, candidate in optimizers.items():
-        for path, message in optimizer_fits(candidate.settings()[0], model, facts, training, augmentation):
-            where = ("name",) if path[0] == "optimizer" else ()
-            of_base = "" if where else f"cannot train the base, whose {dotted(path)} "
-            yield ("optimizers", name, *where), of_base + message
-
-
+@COMPARISON_RULES.rule
 def metric_is_recorded(
     data: DataSpec,
     facts: DataFacts,
@@ -254,13 +145,6 @@ def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpe
     )
 
 
-def split_and_key(name: str) -> tuple[str, str]:
-    """``("validation", "rmse")`` of ``validation_rmse``, and ``("", "rmse")`` of ``rmse``."""
-    if split_of(name) in ("train", "validation", "test") and metric_of(name):
-        return split_of(name), metric_of(name)
-    return "", name
-
-
 def _fits(name: str, facts: DataFacts, loss: LossSpec) -> bool:
     """Whether a metric is defined for the data and the loss."""
     kind = METRICS[name]
@@ -268,19 +152,7 @@ def _fits(name: str, facts: DataFacts, loss: LossSpec) -> bool:
     return kind.model_validate(values).misfit(facts, loss, data="") is None
 
 
-def recorded_keys(evaluation: EvaluationSpec, facts: DataFacts, loss: LossSpec) -> list[str]:
-    """The figures of the kept weights, without their split."""
-    keys = [metric.key for metric in metrics_at_end(evaluation.metrics, facts, loss)]
-    of_split = [key for key in recorded_metrics("test", facts, keys) if key.startswith("test_")]
-    return [metric_of(key) for key in of_split]
-
-
-def judged_key(metric: ComparedMetric | None, recorded: Sequence[str]) -> str:
-    """What arms are compared by, without its split: by default accuracy, of a regression the RMSE."""
-    key = split_and_key(metric.name)[1] if metric is not None else ""
-    return key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
-
-
+@COMPARISON_RULES.rule
 def losses_are_comparable(
     metric: ComparedMetric | None, arms: Mapping[str, Arm], facts: DataFacts
 ) -> Iterator[Finding]:
@@ -296,6 +168,7 @@ def losses_are_comparable(
                 yield ("arms", name, path), message
 
 
+@COMPARISON_RULES.rule
 def ties_of_fractions(tie: float | None, metric: ComparedMetric | None) -> Iterator[Finding]:
     """Half the width of a tie is below 1 where the figures are fractions."""
     is_fraction = metric is None or is_share(split_and_key(metric.name)[1])
@@ -303,25 +176,153 @@ def ties_of_fractions(tie: float | None, metric: ComparedMetric | None) -> Itera
         yield ("tie",), f"must be below 1, got {tie:g}"
 
 
-BASE_RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
-    *RULES,
-    base_is_trained,
-    budgets_are_equal,
-    initial_weights_fit,
-)
-COMPARISON_RULES = (
-    has_arms,
-    base_has_classes,
-    metric_is_recorded,
-    losses_are_comparable,
-    ties_of_fractions,
-    values_have_tuning,
-    tuning_has_validation,
-    target_is_measured,
-    scoring_has_its_split,
-    seeds_disjoint,
-    optimizers_fit_base,
-)
+@COMPARISON_RULES.rule
+def values_have_tuning(
+    optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm], tuning: TuningSpec | None
+) -> Iterator[Finding]:
+    """Something must choose among several values."""
+    tuned = [("optimizers", name, key) for name, one in optimizers.items() for key in one.grids]
+    tuned += [("arms", name, key) for name, arm in arms.items() for key in arm.grids]
+    for place in tuned:
+        if tuning is None:
+            message = "has values to choose from, but tuning is none; give one value, or tuning such as {seeds: 3}"
+            yield place, message
+
+
+@COMPARISON_RULES.rule
+def tuning_has_validation(
+    data: DataSpec,
+    evaluation: EvaluationSpec,
+    optimizers: Mapping[str, Candidate],
+    arms: Mapping[str, Arm],
+    tuning: TuningSpec | None,
+) -> Iterator[Finding]:
+    """Values are chosen by validation data, never by the test set."""
+    has_grids = any(one.grids for one in optimizers.values()) or any(arm.grids for arm in arms.values())
+    if tuning is None or not has_grids:
+        return
+    if not data.has_validation:
+        message = (
+            "tuning chooses by validation rows, but its data.validation is 0; set that, e.g. 0.1, or give every "
+            f"{'arm' if arms else 'optimizer'} fixed values"
+        )
+        yield ("base",), message
+    elif (split := evaluation.resolved(data).split) != "validation":
+        yield ("base",), f"tuning chooses by validation rows, but its evaluation.split is {split}; set validation"
+
+
+@COMPARISON_RULES.rule
+def target_is_measured(
+    data: DataSpec,
+    facts: DataFacts,
+    evaluation: EvaluationSpec,
+    target: TargetSpec | None,
+    optimizers: Mapping[str, Candidate],
+    metric: ComparedMetric | None,
+    loss: LossSpec,
+) -> Iterator[Finding]:
+    """Trials record the metric of the target after every epoch: loss, accuracy, and what they are compared by."""
+    if target is None or _is_refused(facts, optimizers, metric):
+        return
+    own = judged_key(metric, recorded_keys(evaluation, facts, loss))
+    known = list(dict.fromkeys(["accuracy", "loss", own]))
+    if target.split not in ("validation", "test") or target.key not in known:
+        shown = target.split if target.split in ("validation", "test") else "validation"
+        names = [f"{shown}_{key}" for key in known if facts.class_names or key != "accuracy"]
+        slip = meant(target.key or target.metric, known, "metrics")
+        hint = f"; did you mean '{shown}_{slip}'?" if slip else ""
+        if target.key != target.metric and target.key in recorded_keys(evaluation, facts, loss):
+            hint = f"; compare by it, metric: {target.key}"
+        yield ("target", "metric"), must_be(f"{either(names)}, which trials record", target.metric) + hint
+        return
+    if not facts.class_names and target.metric.endswith("accuracy"):
+        yield (
+            ("target", "metric"),
+            f"is not measured: the targets of '{data.label}' are numbers; use {target.split}_loss",
+        )
+        return
+    split = evaluation.resolved(data).split
+    if target.split == "validation" and not data.has_validation:
+        remedy = "set that" + (f", or use test_{target.key}" if split == "test" else "")
+        yield ("target", "metric"), f"needs validation rows, but the base's data.validation is 0; {remedy}"
+    elif target.split != split:
+        remedy = f"set that to {target.split}" + ("" if split == "none" else f", or use a metric of {split}")
+        yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
+
+
+def _is_refused(facts: DataFacts, optimizers: Mapping[str, Candidate], metric: ComparedMetric | None) -> bool:
+    """Whether ``base_has_classes`` refuses the data anyway."""
+    return bool(optimizers) and metric is None and not facts.class_names
+
+
+@COMPARISON_RULES.rule
+def scoring_has_its_split(
+    data: DataSpec,
+    facts: DataFacts,
+    scoring: ScoringSpec,
+    optimizers: Mapping[str, Candidate],
+    metric: ComparedMetric | None,
+) -> Iterator[Finding]:
+    """There are rows to score on."""
+    if _is_refused(facts, optimizers, metric) or (metric is not None and split_and_key(metric.name)[0]):
+        return
+    if scoring.split == "test" and facts.test_rows == 0:
+        yield ("scoring", "split"), f"data '{data.label}' has no test rows; choose validation"
+    elif scoring.split == "validation" and not data.has_validation:
+        yield ("scoring", "split"), "needs validation rows, but the base's data.validation is 0; set that, or test"
+    elif facts.test_rows == 0 and not data.has_validation:
+        message = (
+            f"has no rows to score on: data '{data.label}' has no test rows and data.validation is 0; set that, "
+            "e.g. 0.1"
+        )
+        yield ("base",), message
+
+
+@COMPARISON_RULES.rule
+def seeds_disjoint(tuning: TuningSpec | None, scoring: ScoringSpec) -> Iterator[Finding]:
+    """A seed that values were chosen by would score too well."""
+    if tuning is None or isinstance(tuning.seeds, int) or isinstance(scoring.seeds, int):
+        return
+    for index, seed in enumerate(tuning.seeds):
+        if seed in scoring.seeds:
+            message = f"{seed} is a scoring seed too, and would score values that it chose; take another, or a count"
+            yield ("tuning", "seeds", index), message
+
+
+@COMPARISON_RULES.rule
+def optimizers_fit_base(
+    optimizers: Mapping[str, Candidate],
+    model: ModelSpec,
+    facts: DataFacts,
+    training: TrainingSpec,
+    augmentation: AugmentationSpec,
+) -> Iterator[Finding]:
+    """Every optimizer can train the base."""
+    for name, candidate in optimizers.items():
+        for path, message in optimizer_fits(candidate.settings()[0], model, facts, training, augmentation):
+            where = ("name",) if path[0] == "optimizer" else ()
+            of_base = "" if where else f"cannot train the base, whose {dotted(path)} "
+            yield ("optimizers", name, *where), of_base + message
+
+
+def split_and_key(name: str) -> tuple[str, str]:
+    """``("validation", "rmse")`` of ``validation_rmse``, and ``("", "rmse")`` of ``rmse``."""
+    if split_of(name) in ("train", "validation", "test") and metric_of(name):
+        return split_of(name), metric_of(name)
+    return "", name
+
+
+def recorded_keys(evaluation: EvaluationSpec, facts: DataFacts, loss: LossSpec) -> list[str]:
+    """The figures of the kept weights, without their split."""
+    keys = [metric.key for metric in metrics_at_end(evaluation.metrics, facts, loss)]
+    of_split = [key for key in recorded_metrics("test", facts, keys) if key.startswith("test_")]
+    return [metric_of(key) for key in of_split]
+
+
+def judged_key(metric: ComparedMetric | None, recorded: Sequence[str]) -> str:
+    """What arms are compared by, without its split: by default accuracy, of a regression the RMSE."""
+    key = split_and_key(metric.name)[1] if metric is not None else ""
+    return key or next(name for name in ("accuracy", "rmse", "loss") if name in recorded)
 
 
 def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:

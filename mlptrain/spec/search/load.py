@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from mlptrain.spec.kinds import SEARCH
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.mapping import Config, Overrides
 from mlptrain.spec.reader import Document
-from mlptrain.spec.rules import Finding
+from mlptrain.spec.rules.registry import Finding, Rules
 from mlptrain.spec.search.sections import (
     ADAPTIVE,
     MAX_TRIALS,
@@ -53,8 +53,9 @@ from mlptrain.spec.study import (
 
 TRIALS = 50
 
-
 LoadedSearch = LoadedStudy[SearchSpec]
+
+_RULES = Rules()
 
 
 def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
@@ -163,6 +164,7 @@ def size_of(space: Mapping[str, Choice]) -> int | None:
     return size
 
 
+@_RULES.rule
 def _judged_on_validation(
     data: DataSpec, evaluation: EvaluationSpec, metric: ComparedMetric | None
 ) -> Iterator[Finding]:
@@ -177,6 +179,7 @@ def _judged_on_validation(
         yield ("base",), f"a search chooses by validation rows, but its evaluation.split is {split}; set validation"
 
 
+@_RULES.rule
 def _metric_known(
     data: DataSpec, facts: DataFacts, evaluation: EvaluationSpec, loss: LossSpec, metric: ComparedMetric | None
 ) -> Iterator[Finding]:
@@ -185,6 +188,7 @@ def _metric_known(
         yield from metric_is_recorded(data, facts, evaluation, loss, metric, AnySplit())
 
 
+@_RULES.rule
 def _grid_fits(space: Mapping[str, Choice], method: Method, trials: int | None) -> Iterator[Finding]:
     """A grid has values to choose from, not too many, and is tried as a whole."""
     if method != "grid":
@@ -204,6 +208,7 @@ def _grid_fits(space: Mapping[str, Choice], method: Method, trials: int | None) 
         yield ("trials",), message
 
 
+@_RULES.rule
 def _halving_has_rungs(
     prune: HalvingSpec | None, training: Any, evaluation: EvaluationSpec, data: DataSpec
 ) -> Iterator[Finding]:
@@ -219,12 +224,14 @@ def _halving_has_rungs(
         )
 
 
+@_RULES.rule
 def _seeds_apart(seed: int, scoring: ScoringSpec) -> Iterator[Finding]:
     """The seed that values were chosen by would score too well."""
     if isinstance(scoring.seeds, list) and seed in scoring.seeds:
         yield ("scoring", "seeds"), f"{seed} is the search's own seed, and would score what it chose; take another"
 
 
+@_RULES.rule
 def _losses_stay(space: Mapping[str, Choice], metric: ComparedMetric | None, facts: DataFacts) -> Iterator[Finding]:
     """Values of different losses are different quantities."""
     if metric is None or split_and_key(metric.name)[1] not in ("loss", "objective"):
@@ -234,16 +241,6 @@ def _losses_stay(space: Mapping[str, Choice], metric: ComparedMetric | None, fac
             others = "rmse" if facts.is_regression else "accuracy"
             message = f"changes what the metric measures, so that trials could not be compared; use metric: {others}"
             yield ("space", key), message
-
-
-_RULES: tuple[Callable[..., Iterator[Finding]], ...] = (
-    _judged_on_validation,
-    _metric_known,
-    _grid_fits,
-    _halving_has_rungs,
-    _seeds_apart,
-    _losses_stay,
-)
 
 
 def _warnings(spec: SearchSpec, named: Set[str]) -> Iterator[Finding]:
