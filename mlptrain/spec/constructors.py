@@ -22,26 +22,28 @@ from mlptrain.spec.optimizer import CODE_PATTERN, Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
 from mlptrain.spec.wording import must_be
 
+STAND_IN = "sgd"  # for an optimizer that is not checked any further
 _OURS = ("name", "weight_decay_for", "path", "sha256")  # keys that no constructor is given
 _BASE = ("lr", "weight_decay")  # which every optimizer has, and whose values are checked alike
 
 _inspected: dict[str, _Signature] = {}  # by the name of a class
 
 
-def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> bool:
+def inspect_code(document: Document, path: KeyPath, *, imports: bool = True, stand_in: object = STAND_IN) -> None:
     """Check the section at ``path`` where it names a class by its import path, and write out what its constructor has.
 
-    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none and
-    the class was looked at, which it is not without ``imports``. Raises nothing.
+    Every value may be a grid, as a comparison has them. Faults join the document's. Where there are some, and without
+    ``imports``, under which nothing is looked at, another optimizer stands in, so that no fault is reported twice.
     """
     parent = document.mapping(path[:-1])
     section = parent.get(path[-1])
     section = {"name": section} if isinstance(section, str) else section
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str) or ":" not in name:
-        return True
+        return
     if not imports:
-        return False
+        parent[path[-1]] = stand_in
+        return
     faults: list[CodeError] = []
     if not re.fullmatch(CODE_PATTERN, name):
         faults.append(CodeError("name", f"must be module:Class, such as pytorch_optimizer:Lion, got '{name[:80]}'"))
@@ -57,11 +59,10 @@ def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> 
             section = signature.completed(section)
             faults += signature.faults(section)
             _inspected[name] = signature
-    parent[path[-1]] = section
+    parent[path[-1]] = stand_in if faults else section
     for fault in faults:
         unknown = str(fault).startswith("unknown key")
         document.faults.append(document.fault((*path, fault.key), str(fault), key=unknown))
-    return not faults
 
 
 def defaults_of(name: str) -> Mapping[str, Any]:

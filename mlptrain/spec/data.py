@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -95,8 +96,7 @@ class SpiralsData(_Classes):
         """Two coordinates, classes by their numbers."""
         counts = (self.points_per_class,) * self.n_classes
         facts = SourceFacts(counts, n_features=2, class_names=_numbers(self.n_classes))
-        settings = self.model_dump(include={"n_classes", "points_per_class", "noise"})
-        return Generated(facts, partial(make_spirals, **settings))
+        return _generated(self, facts, make_spirals, "n_classes", "points_per_class", "noise")
 
 
 _Noise = Annotated[float, Field(ge=0, le=100, description="Standard deviation of the noise in every coordinate.")]
@@ -120,8 +120,7 @@ class XorData(_Toy):
     def source(self) -> Source:
         """Two coordinates, classes 0 and 1."""
         facts = SourceFacts((2 * self.points_per_corner,) * 2, n_features=2, class_names=_numbers(2))
-        settings = self.model_dump(include={"points_per_corner", "noise"})
-        return Generated(facts, partial(make_xor, **settings))
+        return _generated(self, facts, make_xor, "points_per_corner", "noise")
 
 
 class MoonsData(_Toy):
@@ -134,7 +133,7 @@ class MoonsData(_Toy):
     def source(self) -> Source:
         """Two coordinates, classes 0 and 1."""
         facts = SourceFacts(_halves(self.n_samples), n_features=2, class_names=_numbers(2))
-        return Generated(facts, partial(make_moons, **self.model_dump(include={"n_samples", "noise"})))
+        return _generated(self, facts, make_moons, "n_samples", "noise")
 
 
 class CirclesData(_Toy):
@@ -148,7 +147,7 @@ class CirclesData(_Toy):
     def source(self) -> Source:
         """Two coordinates, classes 0 and 1."""
         facts = SourceFacts(_halves(self.n_samples), n_features=2, class_names=_numbers(2))
-        return Generated(facts, partial(make_circles, **self.model_dump(include={"n_samples", "noise", "factor"})))
+        return _generated(self, facts, make_circles, "n_samples", "noise", "factor")
 
 
 class FunctionData(_Toy):
@@ -174,8 +173,7 @@ class FunctionData(_Toy):
     def source(self) -> Source:
         """One input, one target."""
         facts = SourceFacts((self.n_samples,), n_features=1, n_targets=1)
-        settings = self.model_dump(include={"function", "low", "high", "n_samples", "noise"})
-        return Generated(facts, partial(make_function, **settings))
+        return _generated(self, facts, make_function, "function", "low", "high", "n_samples", "noise")
 
 
 class _Drawn(DataSection):
@@ -196,8 +194,7 @@ class RandomClassificationData(_Drawn):
     def source(self) -> Source:
         """Classes by their numbers."""
         facts = SourceFacts((self.n_samples,), n_features=self.n_features, class_names=_numbers(self.n_classes))
-        settings = self.model_dump(include={"n_samples", "n_features", "n_classes"})
-        return Generated(facts, partial(make_random_classification, **settings))
+        return _generated(self, facts, make_random_classification, "n_samples", "n_features", "n_classes")
 
 
 class RandomRegressionData(_Drawn):
@@ -210,8 +207,7 @@ class RandomRegressionData(_Drawn):
     def source(self) -> Source:
         """Targets without classes."""
         facts = SourceFacts((self.n_samples,), n_features=self.n_features, n_targets=self.n_targets)
-        settings = self.model_dump(include={"n_samples", "n_features", "n_targets"})
-        return Generated(facts, partial(make_random_regression, **settings))
+        return _generated(self, facts, make_random_regression, "n_samples", "n_features", "n_targets")
 
 
 class RandomMultilabelData(_Toy):
@@ -242,13 +238,17 @@ class RandomMultilabelData(_Toy):
             class_names=_numbers(self.n_classes),
             n_targets=self.n_classes,
         )
-        settings = self.model_dump(include={"n_samples", "n_features", "n_classes", "n_labels"})
-        return Generated(facts, partial(make_random_multilabel, **settings))
+        return _generated(self, facts, make_random_multilabel, "n_samples", "n_features", "n_classes", "n_labels")
 
 
 def _numbers(count: int) -> tuple[str, ...]:
     """Names of classes that only have numbers."""
     return tuple(map(str, range(count)))
+
+
+def _generated(section: DataSection, facts: SourceFacts, make: Callable[..., Any], *settings: str) -> Generated:
+    """Rows that ``make`` draws from the section's ``settings``."""
+    return Generated(facts, partial(make, **section.model_dump(include=set(settings))))
 
 
 def _halves(count: int) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
+from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
 from mlptrain.spec.rules import RULES
@@ -40,7 +41,6 @@ PATHS: tuple[KeyPath, ...] = (
     ("data", "test_path"),
     ("data", "validation_path"),
 )
-STAND_IN = "sgd"  # for an optimizer that is not checked any further
 _MAX_DETAILS = 1000  # faults of one configuration; finding what 10,000 unknown keys mean took a second
 
 
@@ -166,8 +166,7 @@ def _load(
     document.value.setdefault("name", folder_name(default_name))
     if facts is None:  # of a configuration on record, nothing but its own folder is read
         anchor(document)
-        if not inspect_code(document, ("optimizer",), imports=imports):
-            document.value["optimizer"] = STAND_IN  # whose faults are reported already
+        inspect_code(document, ("optimizer",), imports=imports)
     rules = RULES if facts is not None else (*RULES, initial_weights_fit)
     spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)
     if spec is None or faults:
@@ -189,6 +188,14 @@ def _examined(document: Document, spec: ExperimentSpec) -> tuple[str, ...]:
         return tuple(spec.data.examined())
     except DataError as error:
         raise SpecError([document.fault(("data", "path"), str(error))]) from None
+
+
+def pinned(experiment: Experiment) -> Experiment:
+    """With the digest of the file that initial weights come from, which every later run then has to find there."""
+    if not isinstance(init := experiment.model.init, FileInit):
+        return experiment
+    path = Path(init.path)
+    return experiment.with_weights(path, sha256=read_weights(path, experiment.shapes).sha256)
 
 
 def starting_from(loaded: Loaded, weights: AnyPath, *, overrides: Overrides = ()) -> Loaded:

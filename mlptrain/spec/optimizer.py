@@ -9,7 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from mlptrain.spec.base import Section, ShortName
 
+_Rate = Annotated[float, Field(gt=0, le=1e30, description="Learning rate.")]
 _Decay = Annotated[float, Field(ge=0, le=1e6, description="An L2 penalty: weight_decay × weight joins the gradient.")]
+_Shrinking = Annotated[float, Field(ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")]
+_Momentum = Annotated[float, Field(ge=0, le=1, description="Share of the last step that is kept.")]
+_AMSGrad = Annotated[bool, Field(description="Divide by the largest second moment so far (Reddi et al., 2018).")]
 _Eps = Annotated[float, Field(ge=0, le=1, description="Added to the denominator.")]
 _Positive = Annotated[float, Field(ge=0, le=1)]
 _Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -22,7 +26,7 @@ _Betas = Annotated[
 class Optimizer(Section):
     """The base of all optimizers."""
 
-    lr: float = Field(gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate
     weight_decay: _Decay = 0.0
     weight_decay_for: Literal["all", "weights"] = Field(
         "all",
@@ -46,8 +50,8 @@ class SGD(Optimizer):
     """Stochastic gradient descent, with momentum and Nesterov's variant of it (torch.optim.SGD)."""
 
     name: Literal["sgd"]
-    lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate.")
-    momentum: float = Field(0.0, ge=0, le=1, description="Share of the last step that is kept.")
+    lr: _Rate = 0.001
+    momentum: _Momentum = 0.0
     dampening: float = Field(0.0, ge=0, le=1, description="Share of the gradient kept out of the momentum.")
     nesterov: bool = Field(False, description="Nesterov's momentum; needs momentum above 0 and dampening 0.")
 
@@ -67,21 +71,21 @@ class Adam(Optimizer):
     """Kingma & Ba (2015), as torch.optim.Adam."""
 
     name: Literal["adam"]
-    lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.001
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
-    amsgrad: bool = Field(False, description="Divide by the largest second moment so far (Reddi et al., 2018).")
+    amsgrad: _AMSGrad = False
 
 
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019), as torch.optim.AdamW."""
 
     name: Literal["adamw"]
-    lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.001
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
-    weight_decay: float = Field(0.01, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")
-    amsgrad: bool = Field(False, description="Divide by the largest second moment so far (Reddi et al., 2018).")
+    weight_decay: _Shrinking = 0.01
+    amsgrad: _AMSGrad = False
 
     decoupled: ClassVar[bool] = True
 
@@ -90,7 +94,7 @@ class NAdam(Optimizer):
     """Adam with Nesterov's momentum (Dozat, 2016), as torch.optim.NAdam."""
 
     name: Literal["nadam"]
-    lr: float = Field(0.002, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.002
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
     momentum_decay: float = Field(0.004, ge=0, le=1, description="How quickly the momentum warms up.")
@@ -100,7 +104,7 @@ class Adamax(Optimizer):
     """Adam with the infinity norm (Kingma & Ba, 2015, section 7), as torch.optim.Adamax."""
 
     name: Literal["adamax"]
-    lr: float = Field(0.002, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.002
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
 
@@ -109,10 +113,10 @@ class RMSprop(Optimizer):
     """Tieleman & Hinton (2012), as torch.optim.RMSprop."""
 
     name: Literal["rmsprop"]
-    lr: float = Field(0.01, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.01
     alpha: float = Field(0.99, ge=0, lt=1, description="Decay rate of the running mean of squared gradients.")
     eps: _Eps = 1e-8
-    momentum: float = Field(0.0, ge=0, le=1, description="Share of the last step that is kept.")
+    momentum: _Momentum = 0.0
     centered: bool = Field(False, description="Divide by the standard deviation instead of the root mean square.")
 
 
@@ -120,7 +124,7 @@ class Adagrad(Optimizer):
     """Duchi et al. (2011), as torch.optim.Adagrad."""
 
     name: Literal["adagrad"]
-    lr: float = Field(0.01, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.01
     lr_decay: float = Field(0.0, ge=0, le=1e6, description="lr at step t is lr / (1 + (t − 1) × lr_decay).")
     initial_accumulator_value: float = Field(0.0, ge=0, le=1e6, description="Start of the sum of squared gradients.")
     eps: _Eps = 1e-10
@@ -139,7 +143,7 @@ class RAdam(Optimizer):
     """Adam with a rectified start (Liu et al., 2020), as torch.optim.RAdam."""
 
     name: Literal["radam"]
-    lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.001
     betas: _Betas = [0.9, 0.999]
     eps: _Eps = 1e-8
 
@@ -187,7 +191,7 @@ class Adafactor(Optimizer):
     """Second moments by rows and columns (Shazeer & Stern, 2018), as torch.optim.Adafactor."""
 
     name: Literal["adafactor"]
-    lr: float = Field(0.01, gt=0, le=1e30, description="Learning rate.")
+    lr: _Rate = 0.01
     beta2_decay: float = Field(-0.8, ge=-10, le=0, description="Of step t the mean keeps 1 − t^beta2_decay.")
     eps: list[_Positive | None] = Field(
         [None, 0.001],
@@ -196,7 +200,7 @@ class Adafactor(Optimizer):
         description="Least square of a gradient, null for the epsilon of float32; least scale of a step.",
     )
     d: float = Field(1.0, ge=1, le=1e6, description="Largest root mean square of a step, before the learning rate.")
-    weight_decay: float = Field(0.0, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")
+    weight_decay: _Shrinking = 0.0
 
     decoupled: ClassVar[bool] = True
 
@@ -208,8 +212,8 @@ class Muon(Optimizer):
 
     name: Literal["muon"]
     lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate of the weight matrices.")
-    weight_decay: float = Field(0.1, ge=0, le=1e6, description="The weights shrink by lr × weight_decay each step.")
-    momentum: float = Field(0.95, ge=0, le=1, description="Share of the last step that is kept.")
+    weight_decay: _Shrinking = 0.1
+    momentum: _Momentum = 0.95
     nesterov: bool = Field(True, description="Nesterov's momentum.")
     ns_coefficients: list[float] = Field(
         [3.4445, -4.775, 2.0315], min_length=3, max_length=3, description="Of the Newton-Schulz iteration."

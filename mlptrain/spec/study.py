@@ -20,16 +20,14 @@ from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.hints import UnknownKey
 from mlptrain.spec.kinds import Kind
-from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.load import anchor, check, folder_name, in_order, pinned, with_defaults
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.metrics import METRICS, higher_is_better
-from mlptrain.spec.model import FileInit
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, read_file
 from mlptrain.spec.rules.registry import Rule
 from mlptrain.spec.rules.warnings import warnings_about
 from mlptrain.spec.search.sections import SearchSpec
-from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described
 from mlptrain.system.paths import user_path
 
@@ -150,16 +148,13 @@ class StudyReader:
             anchor(base)
             if not keep_optimizer or ("optimizer" not in base.value and names_optimizer(values.get("arms"))):
                 base.value["optimizer"] = NO_OPTIMIZER
-            elif not inspect_code(base, ("optimizer",)):
-                base.value["optimizer"] = STAND_IN
+            else:
+                inspect_code(base, ("optimizer",))
             base.value.setdefault("name", folder_name(str(values["name"])))
             spec, self._sections, faults = check(base, ExperimentSpec, BASE_RULES)
             self.faults += faults
             if spec is not None and not faults:
-                experiment = Experiment(with_defaults(spec), self._sections["facts"])
-                if isinstance(init := spec.model.init, FileInit):  # which the plan pins, wherever it is run again
-                    weights = read_weights(Path(init.path), experiment.shapes)
-                    experiment = experiment.with_weights(Path(init.path), sha256=weights.sha256)
+                experiment = pinned(Experiment(with_defaults(spec), self._sections["facts"]))
                 self._base = Base(base, experiment.spec, experiment.facts)
         if "base" in values:
             values["base"] = _STAND_IN if self._base is None else self._base.spec  # whose faults are reported already

@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,11 +37,9 @@ from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.dump import plain, yaml_line
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.hints import close, compact
-from mlptrain.spec.load import STAND_IN, anchor, check, with_defaults
-from mlptrain.spec.model import FileInit
+from mlptrain.spec.load import anchor, check, pinned, with_defaults
 from mlptrain.spec.overrides import key_path, put
 from mlptrain.spec.reader import Document, KeyPath, dotted
-from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import described
 
 # What an arm may change of these sections: the rows that are scored, and what is measured on them, are everybody's.
@@ -269,8 +266,8 @@ class SettingsReader:
                 of_the_base = "in the base; write it there as a whole"
                 return None, [self.document.fault(at, f"{fault.message} {of_the_base}") for fault in error.faults]
         anchor(document)
-        if any(path[0] == "optimizer" for path in places) and not inspect_code(document, ("optimizer",)):
-            document.value["optimizer"] = STAND_IN  # whose faults are reported already
+        if any(path[0] == "optimizer" for path in places):
+            inspect_code(document, ("optimizer",))
         changes_data = any(path[0] == "data" for path in places)
         spec, sections, found = check(document, ExperimentSpec, BASE_RULES, facts=None if changes_data else base.facts)
         faults = [self._relocated(fault, places, values) for fault in found]
@@ -285,10 +282,7 @@ class SettingsReader:
                 "in the base"
             )
             return None, [self.document.fault((*self.path, *key), message)]
-        if isinstance(init := spec.model.init, FileInit):  # pinned, as the base's is
-            experiment = Experiment(spec, facts)
-            weights = read_weights(Path(init.path), experiment.shapes)
-            spec = experiment.with_weights(Path(init.path), sha256=weights.sha256).spec
+        spec = pinned(Experiment(spec, facts)).spec  # as the base is
         return spec, []
 
     def _relocated(self, fault: Fault, places: Mapping[KeyPath, int], values: Mapping[KeyPath, Values]) -> Fault:

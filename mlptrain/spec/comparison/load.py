@@ -18,7 +18,7 @@ from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings
 from mlptrain.spec.comparison.sections import MAX_SEEDS, ComparisonSpec, ScoringSpec, TuningSpec, optimizer_adapter
 from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.kinds import COMPARISON
-from mlptrain.spec.load import STAND_IN, folder_name
+from mlptrain.spec.load import folder_name
 from mlptrain.spec.mapping import Config, Overrides
 from mlptrain.spec.metrics import is_share
 from mlptrain.spec.reader import Document, KeyPath, Position, scalar
@@ -156,8 +156,7 @@ def _load(document: Document, *, folder: Path, overrides: Overrides) -> LoadedCo
     base = reader.read_base(keep_optimizer=is_study)
     if "optimizers" in values:
         for key in values["optimizers"] if isinstance(values["optimizers"], dict) else ():
-            if not inspect_code(document, ("optimizers", key)):
-                values["optimizers"][key] = STAND_IN
+            inspect_code(document, ("optimizers", key))
         values["optimizers"], faults = read_candidates(document)
         reader.faults += faults
     if is_study:
@@ -183,10 +182,8 @@ def _inspect_arms(document: Document) -> None:
     """Check the classes that arms name by their import path; one that has faults is not looked at further."""
     arms = document.value["arms"]
     for name, entry in arms.items() if isinstance(arms, dict) else ():
-        if not isinstance(entry, dict):
-            continue
-        if "optimizer" in entry and not inspect_code(document, ("arms", name, "optimizer")):
-            entry["optimizer"] = STAND_IN
+        if isinstance(entry, dict):
+            inspect_code(document, ("arms", name, "optimizer"))
 
 
 def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:

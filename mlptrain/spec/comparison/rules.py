@@ -162,10 +162,15 @@ def losses_are_comparable(
         return
     for name, arm in arms.items():
         for path in (*arm.fixed, *arm.grids):
-            if path == "loss" or (path.startswith("loss.") and path != "loss.label_smoothing"):
+            if changes_loss(path):
                 others = "rmse" if facts.is_regression else "accuracy"
                 message = f"changes what the metric {key} measures, so that arms could not be compared; use {others}"
                 yield ("arms", name, path), message
+
+
+def changes_loss(path: str) -> bool:
+    """Whether a key changes what the loss measures; smoothed losses are minimised, and plain ones reported."""
+    return path == "loss" or (path.startswith("loss.") and path != "loss.label_smoothing")
 
 
 @COMPARISON_RULES.rule

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
-from mlptrain.spec.comparison.rules import executor_warnings, metric_is_recorded, split_and_key
+from mlptrain.spec.comparison.rules import changes_loss, executor_warnings, metric_is_recorded, split_and_key
 from mlptrain.spec.comparison.sections import ComparedMetric, RayExecutor
 from mlptrain.spec.comparison.sections import ScoringSpec as AnySplit
 from mlptrain.spec.constructors import inspect_code
@@ -134,8 +134,8 @@ def _inspect_optimizers(document: Document) -> None:
         return
     space["optimizer"] = numbered = dict(enumerate(optimizers))
     for index in numbered:
-        if not inspect_code(document, ("space", "optimizer", index)):
-            numbered[index] = {"name": NO_OPTIMIZER, "lr": 1e-3 * (1 + index)}
+        different = {"name": NO_OPTIMIZER, "lr": 1e-3 * (1 + index)}
+        inspect_code(document, ("space", "optimizer", index), stand_in=different)
     space["optimizer"] = list(numbered.values())
 
 
@@ -237,7 +237,7 @@ def _losses_stay(space: Mapping[str, Choice], metric: ComparedMetric | None, fac
     if metric is None or split_and_key(metric.name)[1] not in ("loss", "objective"):
         return
     for key in space:
-        if key == "loss" or (key.startswith("loss.") and key != "loss.label_smoothing"):
+        if changes_loss(key):
             others = "rmse" if facts.is_regression else "accuracy"
             message = f"changes what the metric measures, so that trials could not be compared; use metric: {others}"
             yield ("space", key), message
