@@ -23,7 +23,7 @@ class VirtualAdversarial(_Adversarial):
     """KL(p(x) ‖ p(x + r)), for the r of this length that changes the probabilities most (Miyato et al., 2017)."""
 
     name: Literal["vat"]
-    needs: ClassVar[str | None] = "logits"
+    needs = "logits"
     epsilon: float = Field(2.1, gt=0, le=1e6, description="Euclidean length of r for a row, in units of scaled inputs.")
     step: float = Field(
         1e-2, gt=0, le=1e6, description="Length of the finite difference that finds r; float32 needs about 1e-2."

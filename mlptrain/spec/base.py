@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, GetCoreSchemaHandler, GetJsonSchemaHandler, GetPydanticSchema
 from pydantic.fields import FieldInfo
@@ -189,22 +189,29 @@ def positive_or(word: str) -> GetPydanticSchema:
 
 
 def _one_or_list(
-    accepts: Callable[[float], bool], expected: str, number: dict[str, Any], *, least: int
+    accepts: Callable[[object], bool], expected: str, one: dict[str, Any], *, least: int = 0, most: int | None = None
 ) -> GetPydanticSchema:
-    """A number that ``accepts`` decides on, or a list of ``least`` such numbers or more."""
+    """A value that ``accepts`` decides on, with the schema ``one``, or a list of ``least`` to ``most`` such values."""
 
     def accepts_all(value: object) -> bool:
-        numbers: list[Any] = value if isinstance(value, list) else [value]
-        return len(numbers) >= least and all(type(one) in (int, float) and accepts(one) for one in numbers)
+        if not isinstance(value, list):
+            return accepts(value)
+        return least <= len(value) and (most is None or len(value) <= most) and all(map(accepts, value))
 
-    several = {"type": "array", "items": number} | ({"minItems": least} if least else {})
-    return _checked(accepts_all, expected, {"anyOf": [number, several]})
+    limits = {"minItems": least} if least else {}
+    limits |= {} if most is None else {"maxItems": most}
+    several = {"type": "array", "items": one, **limits}
+    return _checked(accepts_all, expected, {"anyOf": [*one.get("anyOf", [one]), several]})
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return type(value) in (int, float)
 
 
 def positive_or_list() -> GetPydanticSchema:
     """A positive number up to 1e30, or a list of such numbers."""
     return _one_or_list(
-        lambda value: 0 < value <= MAX_NUMBER,
+        lambda value: _is_number(value) and 0 < value <= MAX_NUMBER,
         f"a positive number up to {MAX_NUMBER:g}, or a list with one for each layer",
         {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_NUMBER},
         least=1,
@@ -242,73 +249,48 @@ def count_or_fraction(*, most: int) -> GetPydanticSchema:
 def rate_or_rates() -> GetPydanticSchema:
     """A number from 0 to below 1, or a list of such numbers."""
     return _one_or_list(
-        lambda value: 0 <= value < 1,
+        lambda value: _is_number(value) and 0 <= value < 1,
         "a number from 0 to below 1, or a list of them with one for each hidden layer",
         {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-        least=0,
     )
 
 
 def side_or_sides(*, most: int) -> GetPydanticSchema:
     """A whole number from 1 to ``most``, or two of them."""
+    return _one_or_list(
+        lambda value: type(value) is int and 1 <= value <= most,
+        f"a whole number from 1 to {most:,}, or [height, width] of them",
+        {"type": "integer", "minimum": 1, "maximum": most},
+        least=2,
+        most=2,
+    )
+
+
+def name_or_number(expected: str = "a name or a whole number", *, several: bool = False) -> GetPydanticSchema:
+    """A text that is not empty, or a whole number; with ``several`` also a list of them."""
 
     def accepts(value: object) -> bool:
-        sides: list[Any] = value if isinstance(value, list) else [value, value]
-        return len(sides) == 2 and all(type(side) is int and 1 <= side <= most for side in sides)
+        return type(value) is int or _is_text(value)
 
-    side = {"type": "integer", "minimum": 1, "maximum": most}
-    return _checked(
-        accepts,
-        f"a whole number from 1 to {most:,}, or [height, width] of them",
-        {"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]},
-    )
-
-
-def name_or_number() -> GetPydanticSchema:
-    """A text that is not empty, or a whole number."""
-    return _checked(
-        lambda value: (isinstance(value, str) and value != "") or isinstance(value, int),
-        "a name or a whole number",
-        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]},
-    )
+    one = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}
+    return _one_or_list(accepts, expected, one, least=1) if several else _checked(accepts, expected, one)
 
 
 def path_or_paths() -> GetPydanticSchema:
     """A text that is not empty, or a list of such texts."""
+    return _one_or_list(_is_text, "a path, or a list of paths", {"type": "string", "minLength": 1}, least=1)
 
-    def accepts(value: object) -> bool:
-        texts: list[Any] = value if isinstance(value, list) else [value]
-        return bool(texts) and all(isinstance(text, str) and text for text in texts)
 
-    text = {"type": "string", "minLength": 1}
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def texts(expected: str, *, most: int) -> GetPydanticSchema:
+    """A list of up to ``most`` texts; a refusal reads "must be ``expected``, got …"."""
     return _checked(
-        accepts, "a path, or a list of paths", {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}
-    )
-
-
-def column_or_columns(*, several: bool) -> GetPydanticSchema:
-    """A column of a table by its name or its number; with ``several`` also a list of them."""
-
-    def accepts(value: object) -> bool:
-        columns: list[Any] = value if several and isinstance(value, list) else [value]
-        return bool(columns) and all(type(one) is int or (isinstance(one, str) and one != "") for one in columns)
-
-    column = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer"}]}
-    return _checked(
-        accepts,
-        "the name or the number of a column" + ", or a list of them" * several,
-        {"anyOf": [*column["anyOf"], {"type": "array", "items": column, "minItems": 1}]} if several else column,
-    )
-
-
-def texts(expected: str, *, least: int = 0, most: int) -> GetPydanticSchema:
-    """A list of ``least`` to ``most`` texts; a refusal reads "must be ``expected``, got …"."""
-    return _checked(
-        lambda value: (
-            isinstance(value, list) and least <= len(value) <= most and all(isinstance(one, str) for one in value)
-        ),
+        lambda value: isinstance(value, list) and len(value) <= most and all(isinstance(one, str) for one in value),
         expected,
-        {"type": "array", "items": {"type": "string"}, "minItems": least, "maxItems": most},
+        {"type": "array", "items": {"type": "string"}, "minItems": 0, "maxItems": most},
     )
 
 

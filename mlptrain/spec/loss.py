@@ -98,8 +98,8 @@ class _Loss(Section):
 class _Weighted(_Loss):
     """What the losses of classes share: smoothed targets, and weights of the classes."""
 
-    reads: ClassVar[Literal["logits", "values"]] = "logits"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"classes"})
+    reads = "logits"
+    fits = frozenset({"classes"})
 
     label_smoothing: float = Field(
         0.0,
@@ -150,17 +150,17 @@ class CrossEntropy(_Weighted):
     """−log softmax(z)ₜ for the class t of a row; reads one logit per class."""
 
     name: Literal["cross_entropy"]
-    title: ClassVar[str] = "cross-entropy (nats, mean per example)"
-    contains: ClassVar[str] = "softmax"
+    title = "cross-entropy (nats, mean per example)"
+    contains = "softmax"
 
 
 class BinaryCrossEntropy(_Weighted):
     """log(1 + eᶻ) − y·z; reads one logit for two classes."""
 
     name: Literal["bce"]
-    title: ClassVar[str] = "binary cross-entropy (nats, mean per example)"
-    contains: ClassVar[str] = "sigmoid"
-    n_classes: ClassVar[int | None] = 2
+    title = "binary cross-entropy (nats, mean per example)"
+    contains = "sigmoid"
+    n_classes = 2
 
     def n_outputs(self, facts: DataFacts) -> int:  # noqa: ARG002
         """One logit, above 0 for the second class."""
@@ -177,31 +177,31 @@ class MultiLabelBinaryCrossEntropy(_Loss):
     """log(1 + eᶻ) − y·z, mean over the labels; reads one logit for every label, each of which is 0 or 1 by itself."""
 
     name: Literal["multi_label_bce"]
-    reads: ClassVar[Literal["logits", "values"]] = "logits"
-    title: ClassVar[str] = "binary cross-entropy (nats, mean per label and example)"
-    contains: ClassVar[str] = "sigmoid"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"labels"})
+    reads = "logits"
+    title = "binary cross-entropy (nats, mean per label and example)"
+    contains = "sigmoid"
+    fits = frozenset({"labels"})
 
 
 class MeanSquaredError(_Loss):
     """(p − y)², for classes on one-hot targets."""
 
     name: Literal["mse"]
-    title: ClassVar[str] = "squared error (target units², mean per example)"
+    title = "squared error (target units², mean per example)"
 
 
 class MeanAbsoluteError(_Loss):
     """|p − y|, for classes on one-hot targets."""
 
     name: Literal["mae"]
-    title: ClassVar[str] = "absolute error (target units, mean per example)"
+    title = "absolute error (target units, mean per example)"
 
 
 class Huber(_Loss):
     """½d² where |d| ≤ delta, else delta·(|d| − ½·delta), for d = p − y; for classes on one-hot targets."""
 
     name: Literal["huber"]
-    title: ClassVar[str] = "Huber loss (target units², mean per example)"
+    title = "Huber loss (target units², mean per example)"
     delta: float = Field(1.0, gt=0, le=1e6, description="Where the loss goes over from squared to linear.")
 
 
@@ -212,8 +212,8 @@ class Quantile(_Loss):
     """
 
     name: Literal["quantile"]
-    title: ClassVar[str] = "pinball loss (target units, mean per example)"
-    fits: ClassVar[frozenset[Targets]] = frozenset({"numbers"})
+    title = "pinball loss (target units, mean per example)"
+    fits = frozenset({"numbers"})
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [0.1, 0.5, 0.9],
         min_length=1,

@@ -57,8 +57,8 @@ class Accuracy(_Metric):
     """Share of examples that are classified correctly; always measured, listed or not."""
 
     name: Literal["accuracy"]
-    title: ClassVar[str] = "accuracy (% of examples)"
-    is_share: ClassVar[bool] = True
+    title = "accuracy (% of examples)"
+    is_share = True
 
     def misfit(self, facts: DataFacts, loss: LossSpec, *, data: str) -> str | None:
         """Of several labels of a row it is measured too."""
@@ -69,76 +69,76 @@ class BalancedAccuracy(_Metric):
     """Mean recall over the classes that the split has rows of."""
 
     name: Literal["balanced_accuracy"]
-    title: ClassVar[str] = "balanced accuracy (%, mean over classes)"
-    is_share: ClassVar[bool] = True
+    title = "balanced accuracy (%, mean over classes)"
+    is_share = True
 
 
 class F1(_Metric):
     """Harmonic mean of precision and recall: of the second of two classes, else the mean over the classes."""
 
     name: Literal["f1"]
-    title: ClassVar[str] = "F1 (%)"
-    is_share: ClassVar[bool] = True
+    title = "F1 (%)"
+    is_share = True
 
 
 class Precision(_Metric):
     """Share of the predictions of a class that are right: of the second of two classes, else the mean over all."""
 
     name: Literal["precision"]
-    title: ClassVar[str] = "precision (%)"
-    is_share: ClassVar[bool] = True
+    title = "precision (%)"
+    is_share = True
 
 
 class Recall(_Metric):
     """Share of the examples of a class that are found: of the second of two classes, else the mean over all."""
 
     name: Literal["recall"]
-    title: ClassVar[str] = "recall (%)"
-    is_share: ClassVar[bool] = True
+    title = "recall (%)"
+    is_share = True
 
 
 class RocAuc(_Metric):
     """Area under the ROC curve of the second of two classes; else the mean over the classes, each against the rest."""
 
     name: Literal["roc_auc"]
-    title: ClassVar[str] = "ROC-AUC (no unit)"
-    needs: ClassVar[Needs] = "probabilities"
+    title = "ROC-AUC (no unit)"
+    needs = "probabilities"
 
 
 class AveragePrecision(_Metric):
     """Area under the precision-recall curve, as steps; classes as for ``roc_auc``."""
 
     name: Literal["average_precision"]
-    title: ClassVar[str] = "average precision (no unit)"
-    needs: ClassVar[Needs] = "probabilities"
+    title = "average precision (no unit)"
+    needs = "probabilities"
 
 
 class LogLoss(_Metric):
     """Mean −log of the probability that the true class was given, with the calibrated ones where there are some."""
 
     name: Literal["log_loss"]
-    title: ClassVar[str] = "log-loss (nats, mean per example)"
-    needs: ClassVar[Needs] = "probabilities"
-    higher_is_better: ClassVar[bool] = False
+    title = "log-loss (nats, mean per example)"
+    needs = "probabilities"
+    higher_is_better = False
 
 
 class Brier(_Metric):
     """Mean squared difference of probabilities and one-hot labels, summed over the classes; of two the second's."""
 
     name: Literal["brier"]
-    title: ClassVar[str] = "Brier score (no unit, mean per example)"
-    needs: ClassVar[Needs] = "probabilities"
-    higher_is_better: ClassVar[bool] = False
+    title = "Brier score (no unit, mean per example)"
+    needs = "probabilities"
+    higher_is_better = False
 
 
 class CalibrationError(_Metric):
     """Expected calibration error (Guo et al., 2017): |accuracy − confidence| in bins of equal width, by their rows."""
 
     name: Literal["ece"]
-    title: ClassVar[str] = "expected calibration error (% points)"
-    needs: ClassVar[Needs] = "probabilities"
-    higher_is_better: ClassVar[bool] = False
-    is_share: ClassVar[bool] = True
+    title = "expected calibration error (% points)"
+    needs = "probabilities"
+    higher_is_better = False
+    is_share = True
     bins: int = Field(15, ge=1, le=1000, description="Bins of the confidence from 0 to 1.")
 
 
@@ -146,15 +146,15 @@ class Matthews(_Metric):
     """Matthews' correlation coefficient of true and predicted classes; 0 where one class alone is predicted."""
 
     name: Literal["mcc"]
-    title: ClassVar[str] = "Matthews' correlation (no unit)"
+    title = "Matthews' correlation (no unit)"
 
 
 class TopK(_Metric):
     """Share of examples whose true class is among the k with the largest outputs."""
 
     name: Literal["top_k"]
-    title: ClassVar[str] = "top-k accuracy (% of examples)"
-    is_share: ClassVar[bool] = True
+    title = "top-k accuracy (% of examples)"
+    is_share = True
     k: int = Field(5, ge=2, le=1_000_000, description="How many classes; below the number of them.")
 
     @property
@@ -175,36 +175,36 @@ class RootMeanSquaredError(_Metric):
     """Square root of the mean squared difference; of several targets the mean of theirs."""
 
     name: Literal["rmse"]
-    title: ClassVar[str] = "root mean squared error (target units)"
-    needs: ClassVar[Needs] = "values"
-    higher_is_better: ClassVar[bool] = False
+    title = "root mean squared error (target units)"
+    needs = "values"
+    higher_is_better = False
 
 
 class MeanAbsoluteError(_Metric):
     """Mean absolute difference; of several targets the mean of theirs."""
 
     name: Literal["mae"]
-    title: ClassVar[str] = "mean absolute error (target units)"
-    needs: ClassVar[Needs] = "values"
-    higher_is_better: ClassVar[bool] = False
+    title = "mean absolute error (target units)"
+    needs = "values"
+    higher_is_better = False
 
 
 class R2(_Metric):
     """Share of the targets' variance that is explained; of several targets the mean of theirs. May be negative."""
 
     name: Literal["r2"]
-    title: ClassVar[str] = "R² (no unit)"
-    needs: ClassVar[Needs] = "values"
+    title = "R² (no unit)"
+    needs = "values"
 
 
 class MeanAbsolutePercentageError(_Metric):
     """Mean of |predicted − true| / |true|, as a fraction; of several targets the mean of theirs."""
 
     name: Literal["mape"]
-    title: ClassVar[str] = "absolute percentage error (% of the target, mean)"
-    needs: ClassVar[Needs] = "values"
-    higher_is_better: ClassVar[bool] = False
-    is_share: ClassVar[bool] = True
+    title = "absolute percentage error (% of the target, mean)"
+    needs = "values"
+    higher_is_better = False
+    is_share = True
 
 
 MetricSpec = Annotated[

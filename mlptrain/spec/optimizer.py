@@ -87,7 +87,7 @@ class AdamW(Optimizer):
     weight_decay: _Shrinking = 0.01
     amsgrad: _AMSGrad = False
 
-    decoupled: ClassVar[bool] = True
+    decoupled = True
 
 
 class NAdam(Optimizer):
@@ -202,7 +202,7 @@ class Adafactor(Optimizer):
     d: float = Field(1.0, ge=1, le=1e6, description="Largest root mean square of a step, before the learning rate.")
     weight_decay: _Shrinking = 0.0
 
-    decoupled: ClassVar[bool] = True
+    decoupled = True
 
 
 class Muon(Optimizer):
@@ -226,7 +226,7 @@ class Muon(Optimizer):
     adamw_lr: float = Field(0.001, gt=0, le=1e30, description="Learning rate of all other parameters, in AdamW.")
     betas: _Betas = [0.9, 0.999]
 
-    decoupled: ClassVar[bool] = True
+    decoupled = True
 
 
 class LBFGS(Optimizer):
@@ -271,7 +271,7 @@ class Foreign(Optimizer):
         None, pattern="^[0-9a-f]{64}$", description="Of that file, which is refused where it is another."
     )
 
-    decoupled: ClassVar[bool] = True  # what its decay is, the class knows alone
+    decoupled = True  # what its decay is, the class knows alone
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Constant(Schedule):
 class Linear(Schedule):
     """A straight line from the optimizer's lr down to ``final`` of it."""
 
-    stretches: ClassVar[bool] = True
+    stretches = True
 
     name: Literal["linear"]
     final: Final = 0.0
@@ -93,7 +93,7 @@ class Linear(Schedule):
 class Cosine(Schedule):
     """Half a cosine from the optimizer's lr down to ``final`` of it, ``cycles`` times (Loshchilov & Hutter, 2017)."""
 
-    stretches: ClassVar[bool] = True
+    stretches = True
 
     name: Literal["cosine"]
     final: Final = 0.0
@@ -128,7 +128,7 @@ class Cosine(Schedule):
 class CosLog(Schedule):
     """Cosines of falling frequency, each from 0 to lr and back to 0 (RealMLP: Holzmüller et al., 2024)."""
 
-    stretches: ClassVar[bool] = True
+    stretches = True
 
     name: Literal["coslog"]
     cycles: int = Field(4, ge=1, le=30, description="How often it rises and falls.")
@@ -146,7 +146,7 @@ class CosLog(Schedule):
 class OneCycle(Schedule):
     """Half a cosine up from ``start`` of the optimizer's lr to lr, and one down to ``final`` (Smith & Topin, 2018)."""
 
-    stretches: ClassVar[bool] = True
+    stretches = True
 
     name: Literal["one_cycle"]
     warmup: Annotated[

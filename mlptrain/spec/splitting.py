@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mlptrain.spec.base import Section, ShortName, column_or_columns
+from mlptrain.spec.base import Section, ShortName, name_or_number
 
-ColumnName = Annotated[str | int, column_or_columns(several=False)]
+COLUMN = "the name or the number of a column"
+ColumnName = Annotated[str | int, name_or_number(COLUMN)]
 Draw = Annotated[
     int | None,
     Field(

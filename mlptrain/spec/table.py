@@ -14,15 +14,15 @@ from mlptrain.sources.facts import Choice, Column, DataFacts, DataKeyError
 from mlptrain.sources.tables.read import Format
 from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.source import TableSource
-from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts
+from mlptrain.spec.base import MAX_NUMBER, Section, header_of, name_or_number, path_or_paths, texts
 from mlptrain.spec.inputs import InputLayout
 from mlptrain.spec.rows import DataSection, Validation
-from mlptrain.spec.splitting import BY_COLUMN, AutoSplit, ColumnName, ColumnSplit, SplitSpec
+from mlptrain.spec.splitting import BY_COLUMN, COLUMN, AutoSplit, ColumnName, ColumnSplit, SplitSpec
 
 MAX_COLUMNS = 1_000_000
 
 PathOrPaths = Annotated[str | list[str], path_or_paths()]
-_Target = Annotated[str | int | list[str | int], column_or_columns(several=True)]
+_Target = Annotated[str | int | list[str | int], name_or_number(f"{COLUMN}, or a list of them", several=True)]
 _Header = Annotated[Literal["auto"] | bool | list[str], header_of(most=MAX_COLUMNS)]
 _Kind = Literal["drop", "numeric", "categorical", "date"]
 
