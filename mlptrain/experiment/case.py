@@ -122,18 +122,14 @@ class Case:
 
     def _nothing_learns(self) -> str:
         rates = self.trials.rates
-        best, constant = (
-            min(one.loss for one in self.trials.at(self.changed, rates)),
-            self.trials.constant_loss(self.changed),
-        )
-        return (
+        best = min(one.loss for one in self.trials.at(self.changed, rates))
+        message = (
             f"of the learning rates from {rates[0]:g} to {rates[-1]:g} none ends below a loss of {best:.4g} in "
             f"{self.trials.steps} trial steps"
-            + (
-                ", so that the network may be too small, or the inputs may say little about the targets"
-                * (best > 0.8 * constant)
-            )
         )
+        if best > 0.8 * self.trials.constant_loss(self.changed):
+            message += ", so that the network may be too small, or the inputs may say little about the targets"
+        return message
 
     def _trial(self) -> str:
         """What the changes did in the trials, where it can be seen there."""

@@ -132,7 +132,7 @@ class Choice:
 
         def take(purpose: str, wish: float) -> int:
             nonlocal sizes
-            rows = drawn(wish, train)
+            rows = drawn(wish, max(0, train))  # of fewer than none the rules say what is wrong
             if self.split != "group" or not rows or not any(sizes):
                 return rows
             groups = set(drawn_groups(sizes, rows, seed=self.split_seed or 0, purpose=purpose))

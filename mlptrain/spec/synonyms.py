@@ -275,7 +275,6 @@ KEYS = {
     "evaluation.calibrate": "calibration calibrated calibrate_probabilities temperature_scaling temperature",
 }
 
-# Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
 # By the class of a section of a study or a search: a key of it, or what to say, for other words.
 KEYS_OF = {
     "SearchSpec": {
@@ -317,6 +316,8 @@ KEYS_OF = {
         "extensions": "extend extension",
     },
 }
+
+# Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
 KEYS_NOT_OFFERED = {
     "a time or value to stop at is not offered; training.early_stopping ends a run that no longer gets better": (
         "stop_loss target_loss target_accuracy time_limit max_time"
@@ -599,8 +600,8 @@ VALUES = {
         "batch": "bn batch_norm batch_normalization true yes on",
         "layer": "ln layer_norm layer_normalization",
         "none": "null no off false identity",
-        "l2": "2 euclidean l_2",
-        "linf": "inf infinity l_inf max sign chebyshev",
+        "l2": "2 euclidean",
+        "linf": "inf infinity max sign chebyshev",
     },
     "scaling": {
         "unit": "minmax maxabs to_tensor rescale divide divide_by_255",

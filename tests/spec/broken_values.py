@@ -420,6 +420,7 @@ RULES: dict[str, Case] = {
         "data.train_size",
         ["must be at most 12,665, the rows of 'mnist' of these classes", "got 12,666"],
     ),
+    "test takes more than all": ("data: {name: moons, test: «250}", "data.test", ["takes all 250 rows", "take fewer"]),
     "validation takes all": (
         "data: {name: digits, validation: «1437}",
         "data.validation",
