@@ -40,7 +40,7 @@ from mlptrain.spec.wording import must_be
 
 WIDE_TIE = 0.05
 
-_OF_THE_BASE = Rules()  # whose file has the place
+_OF_THE_BASE = Rules()  # at whose file the faults are reported
 COMPARISON_RULES = Rules()
 
 
