@@ -6,7 +6,7 @@ What lies in it is listed in ``mlptrain.runs.comparison`` and ``mlptrain.runs.se
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,12 +33,12 @@ class StudyFolder(StudyFiles, LockedFolder):
         self._batches: dict[str, list[TrialRecord]] = {}
 
     @classmethod
-    def of(cls, plan: StudyPlan[Any], *, parent: Path = Path("runs"), folder: AnyPath | None = None) -> Self:
-        """``parent/<name>-<plan hash>/``, or ``folder`` itself; made where it does not exist yet.
+    def of(cls, plan: StudyPlan[Any], *, folder: AnyPath | None = None) -> Self:
+        """``runs/<name>-<plan hash>/``, or ``folder`` itself; made where it does not exist yet.
 
         Raises RunFolderError for a folder that holds anything but this very plan, MachineError where the disk refuses.
         """
-        files = cls(user_path(folder) if folder else parent / f"{plan.name}-{plan.digest}")
+        files = cls(user_path(folder) if folder else Path("runs") / f"{plan.name}-{plan.digest}")
         content = yaml_text(plan.to_plain()).encode()
         try:
             if not files.plan.is_file():
@@ -67,17 +67,10 @@ class StudyFolder(StudyFiles, LockedFolder):
             write_atomically(self.plan, content)
 
     def _check_plan(self, content: bytes) -> None:
-        if self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content:
+        """Raises RunFolderError where the plan in the folder is another one, and OSError."""
+        if self._holds(content):
             return
-        try:
-            theirs = read_file(self.plan)[1].value
-        except SpecError as error:
-            raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
-        self.kind.check_format(theirs, self.plan)
-        ours = parse(content.decode(), source="").value
-        different = list(_differences(theirs, ours))
-        if self._become(ours, different, content):
-            return
+        different = self._differences(content)
         where = ", ".join(different[:3]) or "its wording"
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         verb = "differ" if len(different) > 1 else "differs"
@@ -85,17 +78,17 @@ class StudyFolder(StudyFiles, LockedFolder):
             f"{self.path} holds another plan, or {self.plan.name} was edited: {where}{more} {verb}; name a new folder"
         )
 
-    def _become(
-        self,
-        ours: Mapping[str, Any],  # noqa: ARG002 - of kinds that can
-        different: Sequence[str],  # noqa: ARG002
-        content: bytes,  # noqa: ARG002
-    ) -> bool:
-        """Make the folder one of the plan ``ours``, ``content`` as text, if its trials continue those in it.
+    def _holds(self, content: bytes) -> bool:
+        return self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content
 
-        ``different`` names the keys under which it differs from the plan in it. Returns whether it is one now.
-        """
-        return False
+    def _differences(self, content: bytes) -> list[str]:
+        """The keys under which the plan in the folder differs from another one."""
+        try:
+            theirs = read_file(self.plan)[1].value
+        except SpecError as error:
+            raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
+        self.kind.check_format(theirs, self.plan)
+        return list(_differences(theirs, parse(content.decode(), source="").value))
 
     def __enter__(self) -> Self:
         super().__enter__()

@@ -87,7 +87,7 @@ def _tune(plan: Plan, study: Running) -> dict[str, Tuned]:
     for extension in range(most + 1):
         if not growing:
             break
-        batches = plan.tuning_batches(growing, known=frozenset(records), data_dir=study.data_dir)
+        batches = plan.tuning_batches(growing, known=records)
         records |= study.train(batches, phase="tuning" if extension == 0 else f"tuning, extension {extension}")
         larger: dict[str, Grids] = {}
         for name, grids in growing.items():
@@ -100,7 +100,7 @@ def _tune(plan: Plan, study: Running) -> dict[str, Tuned]:
 
 def _score(plan: Plan, study: Running, chosen: Mapping[str, Changes]) -> dict[str, list[TrialRecord]]:
     """The record of every scoring seed for every arm."""
-    records = study.train(plan.scoring_batches(chosen, data_dir=study.data_dir), phase="scoring")
+    records = study.train(plan.scoring_batches(chosen), phase="scoring")
     return {
         name: [records[plan.identity(Trial("scoring", name, setting, seed))] for seed in plan.spec.scoring_seeds]
         for name, setting in chosen.items()

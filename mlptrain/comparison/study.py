@@ -10,13 +10,13 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from mlptrain.comparison.executors import Executor, OnDone, make_executor
-from mlptrain.comparison.trials import Halving, Trial, TrialBatch, software, task_data
+from mlptrain.comparison.trials import Trial, TrialBatch, software, task_data
 from mlptrain.errors import UserError
 from mlptrain.runs.comparison import SplitName, TrialRecord
 from mlptrain.sources.store import data_folder
@@ -91,19 +91,14 @@ class StudyPlan(Generic[Spec]):
         """The plan's hash."""
         return plan_digest(self.to_plain())
 
-    def batch(
-        self, trials: Sequence[Trial], *, data_dir: Path | None = None, halving: Halving | None = None
-    ) -> TrialBatch:
+    def batch(self, trials: Sequence[Trial]) -> TrialBatch:
         """Trials of any changes and seeds as one batch; those that can do so train together."""
         names, metric = tuple(map(self.identity, trials)), self.spec.judged_by.key
-        return TrialBatch(self.task, tuple(trials), names, self.resolved, self.split, data_dir, metric, halving)
+        return TrialBatch(self.task, tuple(trials), names, self.resolved, self.split, metric=metric)
 
-    def batches(
-        self, trials: Sequence[Trial], most: int, *, data_dir: Path | None, halving: Halving | None = None
-    ) -> list[TrialBatch]:
+    def batches(self, trials: Sequence[Trial], most: int) -> list[TrialBatch]:
         """Trials in batches of ``most`` at a time."""
-        starts = range(0, len(trials), most)
-        return [self.batch(trials[at : at + most], data_dir=data_dir, halving=halving) for at in starts]
+        return [self.batch(trials[at : at + most]) for at in range(0, len(trials), most)]
 
 
 def resolved_for(spec: Spec, *, models: int = 1) -> ResolvedDevice:
@@ -168,6 +163,7 @@ class Running:
         self, batches: Sequence[TrialBatch], *, phase: str = "", on_done: OnDone | None = None
     ) -> dict[str, TrialRecord]:
         """The records of all trials of the batches, by name; the missing ones are trained first, as a ``phase``."""
+        batches = [replace(batch, data_dir=self.data_dir) for batch in batches]
         self.order += [batch.identity for batch in batches]
         missing = self.folder.missing(batches)
         if missing:
