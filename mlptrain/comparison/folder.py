@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from mlptrain.comparison.pairing import check_paired
 from mlptrain.comparison.records import read_batches, read_content, to_line
 from mlptrain.comparison.study import StudyPlan
-from mlptrain.comparison.trials import TrialBatch, check_paired
+from mlptrain.comparison.trials import TrialBatch
 from mlptrain.errors import MachineError, RunFolderError, SpecError
 from mlptrain.runs.comparison import ComparisonFiles, TrialRecord
 from mlptrain.runs.study import StudyFiles

@@ -17,8 +17,9 @@ from scipy import stats
 from mlptrain.comparison import compare as run
 from mlptrain.comparison import make_plan
 from mlptrain.comparison.executors import Local
+from mlptrain.comparison.pairing import check_paired
 from mlptrain.comparison.statistics import holm
-from mlptrain.comparison.trials import Trial, check_paired, run_batch
+from mlptrain.comparison.trials import Trial, run_batch
 from mlptrain.comparison.verdicts import compare_all
 from mlptrain.errors import RunFolderError, SpecError
 from mlptrain.experiment.build import SharedData
