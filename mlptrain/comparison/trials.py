@@ -246,7 +246,9 @@ class TrialRecorder:
     def _figures(self, split: str, metrics: Metrics) -> dict[str, float | None]:
         """Loss, accuracy and the metric, None where it is undefined; it is not measured while training."""
         known, metric = named(split, metrics), f"{split}_{self._metric}"
-        always = {name: known[name] for name in (f"{split}_loss", f"{split}_accuracy") if name in known}
+        always: dict[str, float | None] = {
+            name: known[name] for name in (f"{split}_loss", f"{split}_accuracy") if name in known
+        }
         return always if split == "train" else always | {metric: known.get(metric)}
 
     @property
