@@ -158,12 +158,13 @@ def search(
         return
     unwritten: list[MachineError] = []
     with _resumable(), located(config):
-        from mlptrain.cli.search_screen import ShownProgress, show_summary
+        from mlptrain.cli.compare_screen import TrialProgress
+        from mlptrain.cli.search_screen import show_summary
         from mlptrain.report.search.outputs import write_outputs
         from mlptrain.searching import search as run
 
         write = _tried(lambda folder, found: write_outputs(folder.path, found, folder.read_timings()), unwritten)
-        with ShownProgress(loaded.spec) as progress:
+        with TrialProgress(loaded.spec.judged_by) as progress:
             folder, summary = run(
                 loaded.spec, run_dir=run_dir, data_dir=data_dir, hours=hours, progress=progress, on_summary=write
             )
