@@ -15,8 +15,9 @@ from mlptrain.comparison.records import read_batches, read_content, to_line
 from mlptrain.comparison.study import StudyPlan
 from mlptrain.comparison.trials import TrialBatch
 from mlptrain.errors import MachineError, RunFolderError, SpecError
-from mlptrain.runs.comparison import ComparisonFiles, TrialRecord
+from mlptrain.runs.comparison import ComparisonFiles
 from mlptrain.runs.study import StudyFiles
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
@@ -150,31 +151,12 @@ class StudyFolder(StudyFiles, LockedFolder):
     def _write(self) -> None:
         write_atomically(self.trials, self._content())
 
-    @property
-    def tested(self) -> list[TrialRecord]:
-        """The records of trials that were measured on test rows."""
-        return [record for batch in self._batches.values() for record in batch if record.is_tested]
-
     def records(self, batches: Sequence[TrialBatch]) -> dict[str, TrialRecord]:
         """The records of recorded batches, by the names of their trials."""
         return {record.trial: record for batch in batches for record in self._batches[batch.identity]}
 
-    def sort(self, order: Sequence[str], *, drop_replaced: bool = False) -> None:
-        """Bring the batches into the plan's order, by their names. Raises OSError.
-
-        With ``drop_replaced`` those are left out whose trials all stand in other ones, and those that scored a setting
-        which is no longer the chosen one, unless they read test rows: that these were read stays on record.
-        """
-        if drop_replaced:
-            known = set(order)
-            trained = {record.trial for name in known & self._batches.keys() for record in self._batches[name]}
-            self._batches = {
-                name: batch
-                for name, batch in self._batches.items()
-                if name in known
-                or any(record.is_tested for record in batch)
-                or (batch[0].role == "tuning" and not trained.issuperset(record.trial for record in batch))
-            }
+    def sort(self, order: Sequence[str]) -> None:
+        """Bring the batches into the plan's order, by their names. Raises OSError."""
         ranks = {name: rank for rank, name in enumerate(order)}
         self._batches = dict(sorted(self._batches.items(), key=lambda item: ranks.get(item[0], len(ranks))))
         if self.trials.read_bytes() != self._content():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.comparison import TrialRecord
+from mlptrain.runs.trials import TrialRecord
 
 # What the noise of a trial depends on, by the key paths that it may change; all else leaves it as it is.
 _NOISE_OF = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlptrain.comparison.study import MAX_MODELS, StudyPlan, fitting, resolved_for
 from mlptrain.comparison.trials import Trial, TrialBatch
-from mlptrain.runs.comparison import SplitName
+from mlptrain.runs.trials import SplitName
 from mlptrain.spec.comparison.changes import Changes, value_of, with_changes
 from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparisonSpec

@@ -16,7 +16,8 @@ from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial
 from mlptrain.comparison.verdicts import choose
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.comparison import StudyTimings, Summary, TrialRecord, TriedChanges, TriedSetting
+from mlptrain.runs.comparison import StudyTimings, Summary, TriedChanges, TriedSetting
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import Changes, value_of
 from mlptrain.spec.comparison.load import load_comparison

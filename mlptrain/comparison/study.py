@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 from mlptrain.comparison.executors import Executor, OnDone, make_executor
 from mlptrain.comparison.trials import Trial, TrialBatch, software, task_data
 from mlptrain.errors import UserError
-from mlptrain.runs.comparison import SplitName, TrialRecord
+from mlptrain.runs.trials import SplitName, TrialRecord
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Experiment, Overrides, to_yaml
 from mlptrain.spec.base import Section

@@ -20,7 +20,7 @@ from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
 from mlptrain.experiment.fit import fit
 from mlptrain.experiment.recorder import metrics_line, named
-from mlptrain.runs.comparison import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
+from mlptrain.runs.trials import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.changes import Changes, plain_changes, with_changes
 from mlptrain.training.device import ResolvedDevice, applied

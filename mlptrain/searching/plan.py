@@ -9,7 +9,7 @@ from typing import Any
 from mlptrain.comparison.study import StudyPlan, fitting, resolved_for
 from mlptrain.comparison.trials import Halving, Trial, TrialBatch
 from mlptrain.errors import Fault, SpecError
-from mlptrain.runs.comparison import SplitName
+from mlptrain.runs.trials import SplitName
 from mlptrain.searching.sampling import Sampling, Setting, Told, sampler_version
 from mlptrain.spec.comparison.changes import plain_changes
 from mlptrain.spec.kinds import SEARCH

@@ -11,55 +11,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from mlptrain.comparison.folder import StudyFolder
-from mlptrain.comparison.records import read_batches, read_content
 from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.trials import Trial
 from mlptrain.errors import RunFolderError, UserError
-from mlptrain.runs.comparison import TrialRecord
-from mlptrain.runs.search import SearchFiles, SearchSummary, SearchTimings
+from mlptrain.runs.search import SearchSummary, SearchTimings
+from mlptrain.runs.trials import TrialRecord
+from mlptrain.searching.folder import SearchFolder
 from mlptrain.searching.plan import SearchPlan, make_plan
 from mlptrain.searching.sampling import Setting
 from mlptrain.searching.summary import Drawn, best_of, best_yaml, outcome_of, summarise
 from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import plain_changes
 from mlptrain.spec.foreign import code_allowed
-from mlptrain.spec.reader import parse
 from mlptrain.spec.search.load import load_search, located
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.system.atomic import write_atomically
-from mlptrain.system.lock import LockedFolder
 from mlptrain.system.paths import AnyPath
-
-
-class SearchFolder(SearchFiles, StudyFolder):
-    """Files and records of a search."""
-
-    def _check_plan(self, content: bytes) -> None:
-        if not self._holds(content) and self._differences(content) == ["trials"]:
-            self._extend(content)
-        super()._check_plan(content)
-
-    def _extend(self, content: bytes) -> None:
-        """Take another number of trials. Raises RunFolderError for fewer than are on record."""
-        wanted = parse(content.decode(), source="").value["trials"]
-        with LockedFolder(self.path):
-            if (tried := self._tried()) > wanted:
-                raise RunFolderError(
-                    f"{self.path} has {tried:,} trials on record, more than trials: {wanted:,} asks for; set trials to "
-                    f"{tried:,} or more, or name a new folder with --run-dir"
-                )
-            self.summary.unlink(missing_ok=True)  # of the search as it was; its trials stay on record
-            write_atomically(self.plan, content)
-
-    def _tried(self) -> int:
-        """How many trials are on record; of a search that has not ended yet, each setting counts once."""
-        try:
-            return self.read_summary().asked
-        except RunFolderError:
-            batches = read_batches(read_content(self.trials), path=self.trials).values()
-            return len({record.trial for batch in batches for record in batch if record.role == "tuning"})
-
 
 OnSummary = Callable[[SearchFolder, SearchSummary], None]
 
@@ -136,7 +103,7 @@ class _Search:
         best = best_of(self.plan, self.drawn)
         setting = None if best is None else self.drawn[best].setting
         scored = self._score(setting, is_final=not is_cut) if setting is not None else []
-        self.folder.sort(self.study.order, drop_replaced=True)
+        self.folder.sort(self.study.order)
         tested = [self.plan.identity(self.plan.trial(dict(record.changes or {}))) for record in self.folder.tested]
         summary = summarise(self.plan, self.drawn, scored, tested, sampling.importances())
         if setting is not None:

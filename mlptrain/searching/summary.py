@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mlptrain.comparison.trials import Trial
 from mlptrain.report.comparison.budgets import around_half
 from mlptrain.report.search.words import figure_text, spread_text, value_text
-from mlptrain.runs.comparison import TrialRecord
 from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml

@@ -26,7 +26,8 @@ from mlptrain.experiment.build import SharedData
 from mlptrain.report.comparison.outputs import comparison_page, write_outputs
 from mlptrain.report.comparison.rows import time_rows
 from mlptrain.report.comparison.words import caveats, describe_setting
-from mlptrain.runs.comparison import ComparisonFiles, StudyPair, StudySummary, TrialRecord
+from mlptrain.runs.comparison import ComparisonFiles, StudyPair, StudySummary
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.dump import yaml_text
 from tests.command import Call
