@@ -197,12 +197,7 @@ def checked(
 
 @contextmanager
 def running(
-    plan: StudyPlan[Any],
-    folder: StudyFolder,
-    *,
-    data_dir: AnyPath | None,
-    progress: Progress | None,
-    allow_code: bool,
+    plan: StudyPlan[Any], folder: StudyFolder, *, data_dir: AnyPath | None, progress: Progress | None, allow_code: bool
 ) -> Iterator[Running]:
     """A study while its folder is locked. Raises the errors of mlptrain.errors, among them InterruptedRunError."""
     with (
