@@ -70,9 +70,8 @@ class StudyFolder(StudyFiles, LockedFolder):
 
     def _check_plan(self, content: bytes) -> None:
         """Raises RunFolderError where the plan in the folder is another one, and OSError."""
-        if self._holds(content):
+        if (different := self._differences(content)) is None:
             return
-        different = self._differences(content)
         where = ", ".join(different[:3]) or "its wording"
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         verb = "differ" if len(different) > 1 else "differs"
@@ -80,11 +79,10 @@ class StudyFolder(StudyFiles, LockedFolder):
             f"{self.path} holds another plan, or {self.plan.name} was edited: {where}{more} {verb}; name a new folder"
         )
 
-    def _holds(self, content: bytes) -> bool:
-        return self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content
-
-    def _differences(self, content: bytes) -> list[str]:
-        """The keys under which the plan in the folder differs from another one."""
+    def _differences(self, content: bytes) -> list[str] | None:
+        """The keys under which the plan in the folder differs from another one; None where both are the same."""
+        if self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content:
+            return None
         try:
             theirs = read_file(self.plan)[1].value
         except SpecError as error:
@@ -99,7 +97,7 @@ class StudyFolder(StudyFiles, LockedFolder):
                 remove_temporary(folder)
             content = read_content(self.trials)
             self._batches = read_batches(content, path=self.trials)
-            self._check_paired()
+            check_paired(self._records)
             if content != self._content() or self.trials.is_symlink():  # a link could lead out of the folder
                 self._write()  # without what a crash cut off, so that the next batch can be appended
         except BaseException:
@@ -133,7 +131,7 @@ class StudyFolder(StudyFiles, LockedFolder):
         name = records[0].batch
         is_retrained = name in self._batches
         self._batches[name] = list(records)
-        self._check_paired()
+        check_paired(self._records)
         if is_retrained:
             self._write()
             return
@@ -142,11 +140,12 @@ class StudyFolder(StudyFiles, LockedFolder):
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _check_paired(self) -> None:
-        check_paired([record for batch in self._batches.values() for record in batch])
+    @property
+    def _records(self) -> list[TrialRecord]:
+        return [record for batch in self._batches.values() for record in batch]
 
     def _content(self) -> bytes:
-        return b"".join(to_line(record) for batch in self._batches.values() for record in batch)
+        return b"".join(map(to_line, self._records))
 
     def _write(self) -> None:
         write_atomically(self.trials, self._content())

@@ -127,7 +127,7 @@ def epochs_of(
 
     So does one that ended before the others: their last bits depend on it, and are to be repeated. With ``regroup``,
     for models that all start at once, it leaves: after an epoch in which models ended, whoever ended them, the others
-    go on in parts of their own, from their states. What they give is what they give alone, to float32 rounding.
+    continue in parts of their own, from their states. What they give is what they give alone, to float32 rounding.
     """
     starts = starts or [Start(-1 if evaluate else 0)] * len(experiments)
     ready = Ready()

@@ -18,7 +18,7 @@ class SearchFolder(SearchFiles, StudyFolder):
     """Files and records of a search."""
 
     def _check_plan(self, content: bytes) -> None:
-        if not self._holds(content) and self._differences(content) == ["trials"]:
+        if self._differences(content) == ["trials"]:
             self._extend(content)
         super()._check_plan(content)
 
@@ -45,7 +45,7 @@ class SearchFolder(SearchFiles, StudyFolder):
     @property
     def tested(self) -> list[TrialRecord]:
         """The records of trials that were measured on test rows."""
-        return [record for batch in self._batches.values() for record in batch if record.is_tested]
+        return [record for record in self._records if record.is_tested]
 
     def sort(self, order: Sequence[str]) -> None:
         """As of any study, without batches that are no longer wanted. Raises OSError.
