@@ -18,7 +18,7 @@ from mlptrain.data import Splits
 from mlptrain.errors import is_out_of_memory
 from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
-from mlptrain.experiment.fit import fit
+from mlptrain.experiment.fit import Listener, fit
 from mlptrain.experiment.recorder import metrics_line, named
 from mlptrain.runs.trials import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import Experiment
@@ -153,7 +153,7 @@ def splits_of(batch: TrialBatch, experiments: Sequence[Experiment]) -> list[Spli
     return splits
 
 
-class _BatchRecorder:
+class _BatchRecorder(Listener):
     """Follows the trials of a batch while they train."""
 
     def __init__(
@@ -172,11 +172,8 @@ class _BatchRecorder:
                 trial.take(epoch)
         self._on_epoch(next(epoch.epoch for epoch in epochs if epoch is not None))
 
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
 
-
-class _Halver:
+class _Halver(Listener):
     """Ends the weaker trials of a batch at each rung; of equal ones the first continue.
 
     ``fit`` then forms new groups: those that continue train in one of their own, and no step computes for one that
@@ -185,9 +182,6 @@ class _Halver:
 
     def __init__(self, halving: Halving, recorder: _BatchRecorder) -> None:
         self._halving, self._recorder = halving, recorder
-
-    def started(self, models: Sequence[TrainedModel]) -> None:
-        pass
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         number = next(epoch.epoch for epoch in epochs if epoch is not None)
@@ -203,9 +197,6 @@ class _Halver:
         for trial, epoch in zip(self._recorder.trials, epochs, strict=True):
             if epoch is not None and trial in ranked[max(1, len(alive) // self._halving.eta) :]:
                 trial.prune(epoch)
-
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
 
 
 class TrialRecorder:

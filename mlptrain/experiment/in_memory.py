@@ -11,13 +11,12 @@ from torch import Tensor
 from mlptrain.experiment.build import load_data, prepared
 from mlptrain.experiment.calibrating import calibrate
 from mlptrain.experiment.checkpoints import Checkpoint
-from mlptrain.experiment.fit import Start, fit
+from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recorder import metrics_line
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Line
 from mlptrain.spec import Loaded
 from mlptrain.training.device import applied, resolve_device
-from mlptrain.training.endings import Ending
 from mlptrain.training.keep import KeepBest
 from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.updates.chain import ModelState
@@ -84,7 +83,7 @@ def train_in_memory(
         )
 
 
-class _Memory:
+class _Memory(Listener):
     """Remembers the lines of the only model, and its best weights."""
 
     def __init__(self, *, loaded: Loaded, after: Checkpoint | None, on_line: OnLine) -> None:
@@ -118,9 +117,6 @@ class _Memory:
         if self._experiment.evaluation.keep == "best":
             self.keep.take(epoch.epoch, line)
         self._on_line(line)
-
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
 
     def kept(self) -> tuple[dict[str, Tensor], int, ModelState]:
         """The kept weights, their epoch, and the state of the updates where it is theirs."""
