@@ -39,11 +39,9 @@ def compare(
 ) -> tuple[ComparisonFolder, Summary]:
     """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``run_dir``.
 
-    ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``.
-
-    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
-
-    ``data_dir`` is where data sets lie, and ``progress`` is notified of phases and trials.
+    ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``. With
+    ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``. ``data_dir`` is where data sets
+    lie, and ``progress`` is notified of phases and trials.
 
     Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
