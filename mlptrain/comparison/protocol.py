@@ -22,6 +22,7 @@ from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import Changes, value_of
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
+from mlptrain.spec.foreign import code_allowed
 from mlptrain.system.paths import AnyPath
 
 OnSummary = Callable[[ComparisonFolder, Summary], None]
@@ -47,21 +48,22 @@ def compare(
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
-    plan = make_plan(checked(spec, overrides, load_comparison, allow_code=allow_code))
-    files = ComparisonFolder.of(plan, folder=run_dir)
-    with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
-        tuned = _tune(plan, study)
-        chosen = {name: tuned[name].setting for name in plan.spec.compared}
-        scored = _score(plan, study, chosen)
-        files.sort(study.order)
-        study.executor.close()  # what it has started would disturb the timing
-        if not _are_timed(files, chosen):
-            study.progress.phase("timing", trials=len(chosen), done=0)
-            files.write_timings(time_alone(plan, chosen, data_dir=study.data_dir, on_share=study.progress.advance))
-        summary = summarise(plan, tuned, scored)
-        files.write_summary(summary)
-        on_summary(files, summary)
-    return files, summary
+    with code_allowed(allow_code):
+        plan = make_plan(checked(spec, overrides, load_comparison))
+        files = ComparisonFolder.of(plan, folder=run_dir)
+        with running(plan, files, data_dir=data_dir, progress=progress) as study:
+            tuned = _tune(plan, study)
+            chosen = {name: tuned[name].setting for name in plan.spec.compared}
+            scored = _score(plan, study, chosen)
+            files.sort(study.order)
+            study.executor.close()  # what it has started would disturb the timing
+            if not _are_timed(files, chosen):
+                study.progress.phase("timing", trials=len(chosen), done=0)
+                files.write_timings(time_alone(plan, chosen, data_dir=study.data_dir, on_share=study.progress.advance))
+            summary = summarise(plan, tuned, scored)
+            files.write_summary(summary)
+            on_summary(files, summary)
+        return files, summary
 
 
 compare_optimizers = compare  # its short form: arms over the optimizer

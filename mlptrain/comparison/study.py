@@ -22,7 +22,6 @@ from mlptrain.runs.trials import SplitName, TrialRecord
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Experiment, Overrides, to_yaml
 from mlptrain.spec.base import Section
-from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.kinds import Kind, plan_digest
 from mlptrain.spec.study import LoadedStudy, Spec
 from mlptrain.system.disk import machine_errors
@@ -183,13 +182,10 @@ def checked(
     spec: Spec | Config,
     overrides: Overrides,
     load: Callable[[Config, Overrides], LoadedStudy[Spec]],
-    *,
-    allow_code: bool,
 ) -> Spec:
     """A study that is loaded already, or a YAML file or mapping of one. Raises SpecError, and UserError."""
     if not isinstance(spec, Section):
-        with code_allowed(allow_code):
-            return load(spec, overrides).spec
+        return load(spec, overrides).spec
     if overrides:
         raise UserError("overrides of a study that is loaded already: give them where it is loaded")
     return spec
@@ -197,14 +193,13 @@ def checked(
 
 @contextmanager
 def running(
-    plan: StudyPlan[Any], folder: StudyFolder, *, data_dir: AnyPath | None, progress: Progress | None, allow_code: bool
+    plan: StudyPlan[Any], folder: StudyFolder, *, data_dir: AnyPath | None, progress: Progress | None
 ) -> Iterator[Running]:
     """A study while its folder is locked. Raises the errors of mlptrain.errors, among them InterruptedRunError."""
     with (
         ended_by_signals("stopped by a signal"),
         closing(make_executor(plan.spec.executor)) as executor,
         machine_errors(folder.path, what=f"{plan.kind.name}'s folder", then=_THEN),
-        code_allowed(allow_code),
         folder,
     ):
         # Workers elsewhere have another working folder.

@@ -60,15 +60,16 @@ def search(
     """
     if hours is not None and not hours > 0:
         raise UserError(f"--hours must be above 0, got {hours:g}")
-    plan = make_plan(checked(spec, overrides, load_search, allow_code=allow_code))
-    with located(spec), code_allowed(allow_code):
-        plan.check_possible()
-    files = SearchFolder.of(plan, folder=run_dir)
-    with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
-        summary = _Search(plan, files, study, hours, _known_timings(files)).run()
-        files.write_summary(summary)
-        on_summary(files, summary)
-    return files, summary
+    with code_allowed(allow_code):
+        plan = make_plan(checked(spec, overrides, load_search))
+        with located(spec):
+            plan.check_possible()
+        files = SearchFolder.of(plan, folder=run_dir)
+        with running(plan, files, data_dir=data_dir, progress=progress) as study:
+            summary = _Search(plan, files, study, hours, _known_timings(files)).run()
+            files.write_summary(summary)
+            on_summary(files, summary)
+        return files, summary
 
 
 @dataclass
