@@ -6,9 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from mlptrain.comparison.study import MAX_MODELS, StudyPlan, fitting, resolved_for
+from mlptrain.comparison.study import MAX_MODELS, StudyPlan, fitting
 from mlptrain.comparison.trials import Trial, TrialBatch
+from mlptrain.experiment.build import resolved_for
 from mlptrain.runs.trials import SplitName
+from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.changes import Changes, value_of, with_changes
 from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparisonSpec
@@ -80,7 +82,8 @@ def make_plan(spec: ComparisonSpec) -> Plan:
 
     Raises DeviceError for a device that is not there.
     """
-    return Plan(spec, resolved_for(spec, models=len(spec.compared)))
+    base = Experiment(spec.base, spec.base.data.facts())
+    return Plan(spec, resolved_for(base, models=len(spec.compared)))  # as many as its smallest batches have
 
 
 def grown(candidate: Candidate | Arm, grids: Grids, chosen: Changes) -> Grids | None:

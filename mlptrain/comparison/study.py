@@ -27,7 +27,7 @@ from mlptrain.spec.study import LoadedStudy, Spec
 from mlptrain.system.disk import machine_errors
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import ended_by_signals
-from mlptrain.training.device import ResolvedDevice, resolve_device
+from mlptrain.training.device import ResolvedDevice
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import StudyFolder
@@ -98,20 +98,6 @@ class StudyPlan(Generic[Spec]):
     def batches(self, trials: Sequence[Trial], most: int) -> list[TrialBatch]:
         """Trials in batches of ``most`` at a time."""
         return [self.batch(trials[at : at + most]) for at in range(0, len(trials), most)]
-
-
-def resolved_for(spec: Spec, *, models: int = 1) -> ResolvedDevice:
-    """Device, precision and threads of a study on this machine; its smallest batches have so many ``models``.
-
-    Raises DeviceError for a device that is not there.
-    """
-    training, base = spec.base.training, Experiment(spec.base, spec.base.data.facts())
-    return resolve_device(
-        device=training.device,
-        precision=training.precision,
-        threads=training.threads,
-        step_flops=models * base.step_flops,
-    )
 
 
 def fitting(experiments: Iterable[Experiment]) -> int:

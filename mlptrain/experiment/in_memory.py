@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
-from mlptrain.experiment.build import load_data, prepared
+from mlptrain.experiment.build import load_data, prepared, resolved_for
 from mlptrain.experiment.calibrating import calibrate
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.experiment.fit import Listener, Start, fit
@@ -16,7 +16,7 @@ from mlptrain.experiment.recorder import metrics_line
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Line
 from mlptrain.spec import Loaded
-from mlptrain.training.device import applied, resolve_device
+from mlptrain.training.device import applied
 from mlptrain.training.keep import KeepBest
 from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.updates.chain import ModelState
@@ -46,17 +46,9 @@ def train_in_memory(
     weight is no longer finite.
     """
     experiment = loaded.experiment
-    wished = experiment.training
-    resolved = resolve_device(
-        device=wished.device,
-        precision=wished.precision,
-        threads=wished.threads,
-        step_flops=experiment.step_flops,
-    )
+    resolved = resolved_for(experiment)
     with applied(resolved):
-        experiment = experiment.with_training(
-            device=resolved.device, precision=resolved.precision, threads=resolved.threads
-        )
+        experiment = experiment.with_training(**asdict(resolved))
         splits = load_data(experiment, preprocessing=None if after is None else after.preprocessing)
         memory = _Memory(loaded=replace(loaded, experiment=experiment), after=after, on_line=on_line)
         start = Start() if after is None else Start(after.epoch)

@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
-from mlptrain.experiment.build import initial_weights, load_data_of_seeds
+from mlptrain.experiment.build import initial_weights, load_data_of_seeds, resolved_for
 from mlptrain.experiment.checkpoints import check_room
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
@@ -39,7 +39,7 @@ from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.system.warn import warn
 from mlptrain.trackers import Log, parse_logs
-from mlptrain.training.device import ResolvedDevice, applied, resolve_device
+from mlptrain.training.device import applied
 from mlptrain.training.trainer import TrainedModel
 from mlptrain.training.workers import Workers, joined
 
@@ -279,7 +279,8 @@ def _train(
 ) -> list[Outcome]:
     """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
     logs, launch = parse_logs(options.log), options.launch
-    name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments), launch)
+    name, at_once = loaded.experiment.name, min(len(experiments), most_together(experiments[0]))
+    resolved = resolved_for(experiments[0], models=at_once, launch=launch)
     with joined(launch) as workers, applied(resolved, launch):
         experiments = [one.with_training(**asdict(resolved)) for one in experiments]
         weights = initial_weights(experiments[0])
@@ -336,7 +337,7 @@ def _resume(home: RunFolder | RunGroup, opened: Sequence[Reopened], options: _Gi
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
     logs, launch = parse_logs(options.log), options.launch
     experiments = [one.experiment for one in opened]
-    resolved = _resolve(experiments[0], launch=launch)
+    resolved = resolved_for(experiments[0], launch=launch)
     with joined(launch) as workers, applied(resolved, launch):
         start_together(workers, experiments, resolved)
         splits = _read(experiments, options)
@@ -445,17 +446,6 @@ def _discarded_on_failure(folder: RunFolder | RunGroup) -> Iterator[None]:
         reason = refusal(error, folder.path, what="run folder", then="train again; no run was started")
         folder.discard()
         raise MachineError(reason) from error
-
-
-def _resolve(experiment: Experiment, models: int = 1, launch: Launch | None = None) -> ResolvedDevice:
-    wished = experiment.training
-    return resolve_device(
-        device=wished.device,
-        precision=wished.precision,
-        threads=wished.threads,
-        step_flops=min(models, most_together(experiment)) * experiment.step_flops,
-        launch=launch,
-    )
 
 
 def _finish(group: RunGroup, outcomes: Sequence[Outcome]) -> GroupOutcome:

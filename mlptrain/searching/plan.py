@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlptrain.comparison.study import StudyPlan, fitting, resolved_for
+from mlptrain.comparison.study import StudyPlan, fitting
 from mlptrain.comparison.trials import Halving, Trial, TrialBatch
 from mlptrain.errors import Fault, SpecError
+from mlptrain.experiment.build import resolved_for
 from mlptrain.runs.trials import SplitName
 from mlptrain.searching.sampling import Sampling, Setting, Told, sampler_version
+from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.changes import plain_changes
 from mlptrain.spec.kinds import SEARCH
 from mlptrain.spec.search.sections import ADAPTIVE, SearchSpec, rungs
@@ -108,4 +110,4 @@ def make_plan(spec: SearchSpec) -> SearchPlan:
 
     Raises DeviceError for a device that is not there.
     """
-    return SearchPlan(spec, resolved_for(spec))
+    return SearchPlan(spec, resolved_for(Experiment(spec.base, spec.base.data.facts())))
