@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding, is_held
 from mlptrain.sources.store import data_folder
-from mlptrain.sources.tables.further import Counts, Further, further_rows
 from mlptrain.sources.tables.given import is_path, names_of
 from mlptrain.spec import Experiment
 from mlptrain.spec.loss import Quantile
@@ -39,6 +38,9 @@ from mlptrain.training.metrics import (
     quantile_table,
 )
 from mlptrain.training.scores import Scorer
+
+if TYPE_CHECKING:
+    from mlptrain.sources.tables.further import Counts, Further
 
 _CHUNKS = 32  # of an evaluation, in a part of a later file: some 60,000 rows
 
@@ -279,6 +281,8 @@ def later_rows(checkpoint: Checkpoint, data: Any, *, with_target: bool) -> Furth
             f"the network was trained on data '{section.label}', which are no table, so that it reads no other file; "
             "--split and --index choose rows of its data"
         )
+    from mlptrain.sources.tables.further import further_rows
+
     return further_rows(data, section.source(), checkpoint.experiment.facts, with_target=with_target)
 
 

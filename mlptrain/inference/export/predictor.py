@@ -19,8 +19,7 @@ from mlptrain.data.tabular import BEND, CLIP, MAX_INPUT, Category, Columns, Numb
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.export.inputs import ABSENT, UNSEEN, Input, inputs_of
 from mlptrain.inference.module import TrainedNetwork
-from mlptrain.sources.facts import Column
-from mlptrain.sources.tables.encode import DAYS_IN, EPOCH
+from mlptrain.sources.facts import DAYS_IN, EPOCH, Column
 from mlptrain.training.metrics import probabilities
 
 _MILLISECONDS = 86_400_000  # of a day

@@ -16,7 +16,7 @@ from mlptrain.inference.evaluate import load_kept
 from mlptrain.inference.export.inputs import ROWS, inputs_of
 from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.ops.embeddings import Embedding
-from mlptrain.sources.tables.encode import DAYS_IN
+from mlptrain.sources.facts import DAYS_IN
 from mlptrain.spec.table import FileTable, TableData
 from mlptrain.system.paths import AnyPath
 

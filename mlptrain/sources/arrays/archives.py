@@ -18,23 +18,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.sources.arrays.source import Parts
 from mlptrain.sources.arrays.stored import Stored
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import files_of
-from mlptrain.sources.held import held, is_held
+from mlptrain.sources.held import ARRAYS, held, is_held
 from mlptrain.sources.idx import what_is
 from mlptrain.system.files import open_regular
 from mlptrain.system.memory import available_memory
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-KEYS = ("x", "y", "x_test", "y_test", "x_val", "y_val")
 # What arrays are usually called, in lower-case letters and digits: inputs, targets, and both of the test rows. Those of
 # validation rows are called as the test rows are, with another word.
 _USUAL = (
@@ -73,7 +71,7 @@ _MATLAB_NUMBERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8,
 
 
 def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Parts:
-    """Inputs and targets in files; ``names`` are those of ``KEYS`` that the configuration gives.
+    """Inputs and targets in files; ``names`` are those of ``ARRAYS`` that the configuration gives.
 
     Others are guessed where the arrays have usual names. Of a single matrix in an .npy file the last column are the
     targets. Raises DataKeyError, which lists what is there, where one is not.
@@ -104,7 +102,7 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Par
 
 
 def _parts(arrays: Mapping[str, Stored], notes: Sequence[str] = ()) -> Parts:
-    test_x, test_y, validation_x, validation_y = (arrays.get(key) for key in KEYS[2:])
+    test_x, test_y, validation_x, validation_y = (arrays.get(key) for key in ARRAYS[2:])
     return Parts(arrays["x"], arrays["y"], test_x, test_y, validation_x, validation_y, tuple(notes))
 
 
@@ -127,10 +125,10 @@ def _guessed(stored: Mapping[str, Stored], given: Mapping[str, str]) -> dict[str
         agrees = all(found.get(key, name) == name for key, name in given.items())
         if {"x", "y"} <= found.keys() | given.keys() and agrees:
             found |= given
-            for pair in (KEYS[2:4], KEYS[4:]):
+            for pair in (ARRAYS[2:4], ARRAYS[4:]):
                 if len(found.keys() & pair) == 1:  # one without the other counts only where it is given
                     found = {key: name for key, name in found.items() if key not in pair or key in given}
-            return {key: found[key] for key in KEYS if key in found}
+            return {key: found[key] for key in ARRAYS if key in found}
     return dict(given)
 
 
@@ -138,7 +136,7 @@ def _words(row: str) -> dict[str, list[str]]:
     """The words for each key, of a row of ``_USUAL``."""
     words = [[word] for word in row.split()]
     words += [[word.replace("test", other) for other in _VALIDATION] for word in row.split()[2:]]
-    return dict(zip(KEYS, words, strict=True))
+    return dict(zip(ARRAYS, words, strict=True))
 
 
 def _word(name: str) -> str:
@@ -219,8 +217,6 @@ class _Format:
 
 
 def _reader_of(file: Path, start: bytes) -> _Format:
-    import numpy as np
-
     if start[:4] == b"PK\x03\x04":
         return _NPZ
     if start[:6] == b"\x93NUMPY":
@@ -299,8 +295,6 @@ def _load(
 
 def npy_head(entry: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of an array, from its header in the format .npy."""
-    import numpy as np
-
     version = np.lib.format.read_magic(entry)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(entry)
@@ -337,8 +331,6 @@ def _npz_heads(file: Path, stream: BinaryIO) -> Heads:
 
 
 def _npz_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
-    import numpy as np
-
     with zipfile.ZipFile(stream) as archive, archive.open(f"{name}.npy") as entry:
         values: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)
     return values
@@ -351,8 +343,6 @@ def _npy_heads(file: Path, stream: BinaryIO) -> Heads:
 
 
 def _npy_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:  # noqa: ARG001 – there is but one
-    import numpy as np
-
     values: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     return values
 
@@ -367,7 +357,6 @@ def _mat_heads(_: Path, stream: BinaryIO) -> Heads:
 
 
 def _mat_values(file: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
-    import numpy as np
     from scipy.io import loadmat
 
     values = loadmat(stream, variable_names=[name])[name]

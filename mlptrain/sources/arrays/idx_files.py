@@ -17,7 +17,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.source import Parts
@@ -26,9 +29,6 @@ from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import existing, natural
 from mlptrain.sources.idx import DTYPES, idx_head, what_is
 from mlptrain.system.files import open_regular
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # emnist-letters-train-images-idx3-ubyte.gz, qmnist-test-labels-idx2-int, train-images.idx3-ubyte, …
 _NAME = re.compile(
@@ -146,8 +146,6 @@ def _opened(file: _File) -> Iterator[tuple[BinaryIO, int | None]]:
 
 def _stored(file: _File, notes: list[str], transpose: Literal["auto"] | bool) -> Stored:
     """A file's head. Raises DataKeyError for a file that is not IDX, or is not as long as its head says."""
-    import numpy as np
-
     try:
         with _opened(file) as (stream, size):
             start = stream.read(_HEAD)
@@ -185,8 +183,6 @@ def _transposed(file: _File, shape: tuple[int, ...], dtype: str, notes: list[str
 
 def _load(file: _File, *, first: bool = False, transpose: bool = False) -> NDArray[Any]:
     """The values. Raises DataError where there are not as many as the head promises."""
-    import numpy as np
-
     try:
         with _opened(file) as (stream, _):
             head = idx_head(start := stream.read(_HEAD))

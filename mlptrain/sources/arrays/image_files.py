@@ -16,6 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.source import Parts
 from mlptrain.sources.arrays.stored import Stored
@@ -29,8 +32,6 @@ from mlptrain.system.paths import AnyPath
 from mlptrain.system.threads import Threads
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
 Mode = Literal["auto", "grey", "rgb"]
@@ -119,8 +120,6 @@ def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode, sizes: Size
     many files are taken as ``sizes`` says; of a table its first rows are those, which is not for here. Decoded pixels
     are kept in the user's cache where decoding took long. Raises DataKeyError for what is not there.
     """
-    import numpy as np
-
     root = existing(path)
     listing = sizes.of(_of_folder(root)) if root.is_dir() else _of_table(root)
     first_size, colour = _head_of(listing.files[0])
@@ -156,8 +155,6 @@ def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode, sizes: Size
 
 def _numbers_or_texts(labels: Sequence[str]) -> NDArray[Any]:
     """Labels of a table: whole numbers or fractions where all are written so, else texts; 007 is a text."""
-    import numpy as np
-
     with suppress(ValueError, OverflowError):
         whole = [int(label) for label in labels]
         return np.array(whole) if [*map(str, whole)] == [*labels] else np.array(labels)
@@ -330,7 +327,6 @@ def decoded(file: AnyPath | bytes, size: tuple[int, int] | None, *, grey: bool) 
     Turned as its EXIF entry says, on white where it is transparent, 16 bits as 8. Scaling is bilinear, antialiased, and
     does not keep proportions. Raises DataError.
     """
-    import numpy as np
 
     def read(image: Image) -> NDArray[np.uint8]:
         return np.asarray(_scaled(_plain(image, _GREY if grey else _RGB), size))
@@ -370,8 +366,6 @@ def _images(
 
     Raises DataError that names the first file that cannot be read, or has another size, and how many others.
     """
-    import numpy as np
-
     grey = mode == "grey"
     shape = (len(files), *size) if grey else (len(files), *size, 3)
     kept = _kept_file(files, shape, root)
@@ -420,7 +414,6 @@ def _look(files: tuple[str, ...], size: tuple[int, int], mode: Mode, title: str,
 
     Raises DataError as ``_images``, of those.
     """
-    import numpy as np
 
     def spaced(most: int) -> list[int]:
         return sorted({int(place) for place in np.linspace(0, len(files) - 1, most).round()})
@@ -472,8 +465,6 @@ def _keep(images: NDArray[np.uint8], file: Path) -> None:
 
     60,000 PNGs of 28 × 28 take 10 s to decode, and 1.8 s to list and read kept pixels (2-core AMD EPYC, 2026-11-26).
     """
-    import numpy as np
-
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(images))
     with suppress(OSError):

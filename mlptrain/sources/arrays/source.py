@@ -7,16 +7,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.stored import Layout, Stored, check_type, inputs_of, is_bytes, layout_of
 from mlptrain.sources.arrays.targets import Targets, Task, read_targets
 from mlptrain.sources.facts import Column, DataKeyError, RawData, SourceFacts
 from mlptrain.system.memory import available_memory
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _MAX_NAMED = 20  # classes in a message
 LARGEST_BYTE = 255
@@ -66,8 +66,6 @@ class ArraySource:
 
     def facts(self) -> SourceFacts:
         """From the heads of the arrays and the targets, which are read; the inputs are not. Raises DataError."""
-        import numpy as np
-
         parts = self._found()
         splits, targets, layouts = self._checked(parts)
         layout = layouts[0]
@@ -111,8 +109,6 @@ class ArraySource:
 
         Raises DataError for what ``read`` refuses there.
         """
-        import numpy as np
-
         splits, _, layouts = self._checked(self._found())
         notes = []
         for (x, _), layout in zip(splits.values(), layouts, strict=True):
@@ -171,8 +167,6 @@ class ArraySource:
 
     def _chosen(self, targets: Targets) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
         """The new label of every class, −1 for those that are left out, and the values of those that stay."""
-        import numpy as np
-
         if self.classes is None:
             return None, targets.names
         if not targets.names or targets.n_targets:
@@ -193,8 +187,6 @@ class ArraySource:
 
 def _check_room(x: Stored, layout: Layout) -> None:
     """Raises DataError, before they are read, where the training inputs, as stored and as rows, exceed free memory."""
-    import numpy as np
-
     values = layout.rows * layout.n_features
     needed = values * (np.dtype(x.dtype).itemsize + (1 if is_bytes(x.dtype) else 4))
     free = available_memory()

@@ -21,7 +21,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Lines
@@ -33,9 +35,6 @@ from mlptrain.sources.tables.text import TextLines
 from mlptrain.system import caches
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.threads import Threads
-
-if TYPE_CHECKING:
-    import polars as pl
 
 WORTH_KEEPING = 1 << 25  # bytes of the files; smaller ones are read in a fraction of a second
 MAX_BYTES = 20 << 30
@@ -133,8 +132,6 @@ def _load_note(path: Path) -> dict[str, Any]:
 
 def _load(columns: Path, note: dict[str, Any], files: Sequence[Path]) -> Table | None:
     """The table that a note describes; None where its columns are gone or damaged."""
-    import polars as pl
-
     try:
         if _sha256(columns) != note["sha256"]:
             return None
@@ -147,8 +144,6 @@ def _load(columns: Path, note: dict[str, Any], files: Sequence[Path]) -> Table |
 
 def _store(columns: Path, note: Path, table: Table, signatures: list[list[int]]) -> None:
     """Keep a table; without a word where there is no room, or no right to write."""
-    import polars as pl
-
     with contextlib.suppress(OSError, pl.exceptions.PolarsError):
         columns.parent.mkdir(parents=True, exist_ok=True)
         size = int(table.frame.estimated_size() * 1.1)

@@ -10,21 +10,17 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataKeyError
 from mlptrain.sources.tables.encode import as_text
+from mlptrain.sources.tables.source import Described, Inferred, Kind, Role, Task
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
-if TYPE_CHECKING:
-    import polars as pl
-
-Kind = Literal["numeric", "categorical", "date", "drop"]
-Role = Literal["target", "weight", "split"]  # of a column that is not an input
-Task = Literal["classification", "regression"]
 MAX_CLASSES = 20  # distinct whole numbers in a target that are taken for classes
 _FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
 _TEXT_SHARE = 0.5  # of the rows: with more distinct values than that a column of text is no category
@@ -33,41 +29,6 @@ _MAX_NAMED = 5
 _REASONS = {"text": "text of many different values"}
 _COUNTED = 1_000_000  # rows
 _KEPT = 0.9  # of different numbers, that float32 should tell apart
-
-
-@dataclass(frozen=True)
-class Described:
-    """One column of the file: what it is taken for, why, and what ``mlptrain data show`` says of it.
-
-    ``levels`` are its different values, None for numbers of more rows than ``_COUNTED``, where no rule asks for them:
-    to count them takes as long as to read them.
-    """
-
-    name: str
-    kind: Kind | Role
-    why: str = ""
-    missing: int = 0
-    levels: int | None = 0
-    low: str = ""
-    high: str = ""
-
-
-@dataclass(frozen=True)
-class Inferred:
-    """What a training file says of every later one: its stored columns, its target, and in words what was inferred.
-
-    ``described`` has every column of the file, in order. ``notes`` are what the user should know, each with the key of
-    the data section that it belongs to; ``dropped`` says which columns are no inputs, which ``described`` has too.
-    """
-
-    columns: tuple[Column, ...]
-    targets: tuple[str, ...]
-    task: Task
-    why: str
-    class_names: tuple[str, ...] = ()
-    described: tuple[Described, ...] = ()
-    notes: tuple[tuple[str, str], ...] = field(default=())
-    dropped: tuple[str, ...] = ()
 
 
 def infer(
@@ -207,8 +168,6 @@ def _kind(
 
     ``levels`` are the different values of text.
     """
-    import polars as pl
-
     values, shown = table.frame[name], printable(name)
     present = len(values) - values.null_count()
     if wanted == "drop":
@@ -275,8 +234,6 @@ def _rounded(values: pl.Series, low: Any, high: Any) -> str:
     They are counted only where that may be: of whole numbers above 2²⁴, and in a range of fewer than 2¹⁰ steps. Of
     others what rounding takes is small beside their spread.
     """
-    import polars as pl
-
     largest = max(abs(low or 0), abs(high or 0))
     step = 2.0 ** (math.frexp(largest)[1] - 24)
     if values.dtype == pl.Float32 or not math.isfinite(largest):
@@ -308,8 +265,6 @@ def _describe(values: pl.Series, kind: Kind | Role, why: str, levels: int | None
 
 def stored_columns(name: str, values: pl.Series, kind: Kind) -> list[Column]:
     """The stored columns that one of the file becomes."""
-    import polars as pl
-
     missing = values.null_count()
     if kind == "numeric":
         return [Column(name=name, missing=missing)]
@@ -377,8 +332,6 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
 
 def _first_text(values: pl.Series) -> int:
     """The row of the first value that is not a number, or of the first of all where the column holds dates."""
-    import polars as pl
-
     is_text = values.is_not_null()
     if values.dtype == pl.String:
         is_text &= values.cast(pl.Float64, strict=False).is_null()

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import Column, DataFacts
-from mlptrain.sources.tables.encode import UNSEEN, as_text, encode_inputs
+from mlptrain.sources.facts import UNSEEN, Column, DataFacts
+from mlptrain.sources.tables.encode import as_text, encode_inputs
 from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.reserved import read_weights_of
-from mlptrain.sources.tables.source import TableSource, read_targets, usable
+from mlptrain.sources.tables.source import TableSource
 from mlptrain.sources.tables.table import Like, Table
+from mlptrain.sources.tables.whole import read_targets, usable
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _MAX_EXAMPLES = 3
 _MAX_NAMED = 10

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.files import opened
@@ -31,8 +33,6 @@ def read_json_lines(path: Path, start: bytes, wishes: Wishes) -> Content:  # noq
 
     Raises DataError, located, for a line that is not an object.
     """
-    import polars as pl
-
     with opened(path) as stream:
         content = stream.read().removeprefix(b"\xef\xbb\xbf")
     try:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.files import opened
@@ -37,8 +40,6 @@ def read_libsvm(path: Path, start: bytes, wishes: Wishes) -> Content:  # noqa: A
     Of a file like one that was read before, the columns are that one's. Raises DataError, located, for a line of
     another form.
     """
-    import numpy as np
-    import polars as pl
     from sklearn.datasets import load_svmlight_file
 
     qid = b"qid:" in start

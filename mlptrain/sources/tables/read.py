@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.cache import read_cached
@@ -14,16 +16,12 @@ from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import MISSING, NAMED_SEPARATORS
 from mlptrain.sources.tables.files import find_files
 from mlptrain.sources.tables.formats import read_content
+from mlptrain.sources.tables.kinds import Format
 from mlptrain.sources.tables.narrow import narrowed
 from mlptrain.sources.tables.settle import settle
 from mlptrain.sources.tables.table import Like, Part, Table, conformed
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import polars as pl
-
-Format = Literal["auto", "csv", "parquet", "jsonl", "arff", "libsvm"]
 
 
 def read_table(
@@ -76,8 +74,6 @@ def _separator(written: str) -> str | None:
 
 def settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, digest: str) -> Table:
     """One table of the contents of its files, with what their columns of text hold after all."""
-    import polars as pl
-
     first = replace(contents[0], frame=contents[0].frame.clear())
     notes = list(dict.fromkeys(note for content in contents for note in content.notes))
     frame = _joined(files, contents)
@@ -109,8 +105,6 @@ def settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, dige
 
 def _joined(files: Sequence[Path], contents: Sequence[Content]) -> pl.DataFrame:
     """All rows; a column that is text in one file is text in all. Raises DataError where files have other columns."""
-    import polars as pl
-
     frames = [content.frame for content in contents]
     if len(frames) == 1:
         return frames[0]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _TIMES = ("%H:%M:%S%.f", "%H:%M:%S", "%H:%M")
 _TIMES_OF_HALF_DAYS = ("%I:%M:%S %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p")
@@ -64,8 +62,6 @@ def settle(values: pl.Series, *, decimal_comma: bool, where: Callable[[int], str
 
 
 def _dates(values: pl.Series) -> Settled | None:
-    import polars as pl
-
     name = printable(values.name)
     first = values[values.is_not_null().arg_max() or 0]
     for shape, formats in _DATES:
@@ -98,8 +94,6 @@ def _with_times(date: str) -> list[str]:
 
 def as_date(values: pl.Series, format_: str) -> pl.Series | None:
     """Text as dates of a format, in UTC where it has time zones; None where a value is not one."""
-    import polars as pl
-
     sample = values.drop_nulls().head(1)
     for part in (sample, values):
         if "%H" not in format_ and "%I" not in format_:
@@ -118,8 +112,6 @@ def as_date(values: pl.Series, format_: str) -> pl.Series | None:
 
 def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
     """Numbers that polars does not read as such, where no value leaves a doubt."""
-    import polars as pl
-
     name, rows = printable(values.name), values.len() - values.null_count()
     plain = values.cast(pl.Float64, strict=False)
     if plain.count() == rows and not decimal_comma:  # of a file with types: a text file's are numbers already
@@ -158,8 +150,6 @@ def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
 
 def _amounts(values: pl.Series, decimal_comma: bool) -> Settled | None:
     """Numbers that all have the same sign of a currency or percent, before or behind them; the sign is left out."""
-    import polars as pl
-
     rows, name = values.count(), printable(values.name)
     for sign in _SIGNS:
         if values.str.count_matches(sign, literal=True).eq(1).sum() != rows:
@@ -175,22 +165,16 @@ def _amounts(values: pl.Series, decimal_comma: bool) -> Settled | None:
 
 
 def _float(values: pl.Series) -> pl.Series:
-    import polars as pl
-
     return values.cast(pl.Float64)
 
 
 def _share_of_numbers(values: pl.Series) -> float:
-    import polars as pl
-
     some = values.drop_nulls().head(10_000)
     return some.cast(pl.Float64, strict=False).count() / max(1, some.len())
 
 
 def _note(values: pl.Series, where: Callable[[int], str]) -> str:
     """For a column of numbers but for some texts, the first of these and its place."""
-    import polars as pl
-
     numbers = values.cast(pl.Float64, strict=False)
     count, rows = numbers.count(), values.count()
     if count < _MIN_NUMBERS * rows or count == rows:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from mlptrain.errors import DataError
 from mlptrain.sources.bundled import bundled_file
-from mlptrain.sources.tables.read import read_table
-from mlptrain.sources.tables.table import Part, Table
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from mlptrain.sources.tables.table import Table
 
 # Names of the columns as scikit-learn's loaders give them; its files have none.
 _WINE = [
@@ -65,6 +65,9 @@ class Shipped:
 
     def read(self) -> Table:
         """The rows. Raises DataError where a file is not what it should be."""
+        from mlptrain.sources.tables.read import read_table
+        from mlptrain.sources.tables.table import Part, Table
+
         files = list(map(Path, self.files()))
         if self.frame is None:
             return read_table(files)

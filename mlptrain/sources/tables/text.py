@@ -13,9 +13,12 @@ import re
 from collections.abc import Container, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
+from mlptrain.sources.facts import MAX_FLOAT32
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import BLANKS, Dialect, detect, is_number
 from mlptrain.sources.tables.files import (
@@ -29,11 +32,8 @@ from mlptrain.sources.tables.files import (
 )
 from mlptrain.sources.tables.narrow import Ends, ends_of, narrowed
 from mlptrain.sources.tables.room import check_room
-from mlptrain.sources.tables.typed import MAX_FLOAT32, not_finite
+from mlptrain.sources.tables.typed import not_finite
 from mlptrain.sources.tables.wide import is_wide, null_counts, together
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Kind = Literal["integer", "number", "text"]
 _SAMPLE_ROWS = 10_000
@@ -141,8 +141,6 @@ class _Columns:
         self._late: dict[str, int] = {}  # pieces before which a column had numbers, and is text after all
 
     def read(self) -> pl.DataFrame:
-        import polars as pl
-
         frames: list[pl.DataFrame] = []
         rows, held = 0, 0.0
         with contextlib.closing(ahead(self._pieces())) as pieces:
@@ -172,8 +170,6 @@ class _Columns:
 
     def _piece(self, piece: Piece, number: int) -> pl.DataFrame:
         """The columns of a piece; a blank line is no row, where a record of empty fields is one."""
-        import polars as pl
-
         try:
             frame = self._typed(piece, number)
         except DataError:
@@ -189,8 +185,6 @@ class _Columns:
         return self._typed(piece, number)
 
     def _typed(self, piece: Piece, number: int) -> pl.DataFrame:
-        import polars as pl
-
         content = self._content(piece)
         if not content:
             return pl.DataFrame(schema=self._schema(self._kinds))
@@ -206,8 +200,6 @@ class _Columns:
 
     def _fitting(self, content: bytes) -> pl.DataFrame | None:
         """A piece in the types that the columns have so far; None where a value does not fit."""
-        import polars as pl
-
         for look_up in (False, True):
             if look_up or not self._look_up:
                 try:
@@ -219,8 +211,6 @@ class _Columns:
         return None
 
     def _schema(self, kinds: dict[str, Kind]) -> dict[str, pl.DataType]:
-        import polars as pl
-
         types: dict[Kind, pl.DataType] = {"integer": pl.Int64(), "number": pl.Float64(), "text": pl.String()}
         return {name: types[kind] for name, kind in kinds.items()}
 
@@ -233,8 +223,6 @@ class _Columns:
         columns: Container[str] = (),
         look_up: bool = True,
     ) -> pl.DataFrame:
-        import polars as pl
-
         return pl.read_csv(
             content,
             has_header=False,
@@ -248,8 +236,6 @@ class _Columns:
 
     def _look_at(self, piece: Piece) -> None:
         """Tell the kinds of the columns by the first rows."""
-        import polars as pl
-
         frame = self._texts(piece, self._content(piece), rows=_SAMPLE_ROWS)
         if not is_wide(frame):
             self._convert(self._stripped(frame), 0)
@@ -263,8 +249,6 @@ class _Columns:
 
     def _texts(self, piece: Piece, content: bytes, *, rows: int | None = None) -> pl.DataFrame:
         """All columns as text, as written. Raises what is wrong with the piece, located."""
-        import polars as pl
-
         try:
             return self._parsed(content, dict.fromkeys(self._kinds, "text"), rows=rows)
         except pl.exceptions.PolarsError as error:
@@ -278,15 +262,11 @@ class _Columns:
 
     def _stripped(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Text without blanks around it, null where nothing or a word for "missing" is left."""
-        import polars as pl
-
         text = pl.col(pl.String).str.strip_chars()
         return frame.with_columns(pl.when(~text.is_in(self._missing)).then(text))
 
     def _convert(self, strings: pl.DataFrame, number: int) -> pl.DataFrame:
         """Text as what the columns hold, which becomes wider where a value does not fit."""
-        import polars as pl
-
         wider: dict[Kind, tuple[pl.DataType, Kind]] = {
             "integer": (pl.Int64(), "number"),
             "number": (pl.Float64(), "text"),
@@ -308,8 +288,6 @@ class _Columns:
 
     def _as_number(self, texts: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         """Numbers of texts, null where one is none."""
-        import polars as pl
-
         if self._dialect.decimal_comma:
             # Points beside decimal commas group thousands, which is decided when the whole column is known.
             texts = pl.when(~texts.str.contains(".", literal=True)).then(texts.str.replace(",", ".", literal=True))
@@ -329,8 +307,6 @@ class _Columns:
             frames[number] = frames[number].with_columns(text[name] for name in names if number < self._late[name])
 
     def _check_numbers(self, frame: pl.DataFrame, ends: Mapping[str, Ends], piece: Piece) -> None:
-        import polars as pl
-
         for name, found in ends.items():
             if max(-(found.low or 0), found.high or 0) > MAX_FLOAT32:
                 row = frame.select((pl.col(name).abs() > MAX_FLOAT32).fill_null(value=False).arg_max()).item()
