@@ -121,10 +121,6 @@ class _Steps(screen.Fetching):
         self._task: Any = None
         self._shown_at = time.monotonic()
 
-    def note(self, text: str) -> None:
-        """What is not as the configuration says."""
-        screen.say(f"note: {text}", err=True)
-
     def steps(self, done: int, total: int) -> None:
         """So many steps are done."""
         now = time.monotonic()

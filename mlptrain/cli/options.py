@@ -117,6 +117,16 @@ AllowCode = Annotated[  # no command has to read it
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
 
 
+def seeds_without_clash(seeds: str | None, overrides: Sequence[str]) -> list[int] | None:
+    """The seeds that ``--seeds`` names; None without it. Raises UserError where ``--set`` names one too."""
+    if seeds is None:
+        return None
+    numbers = parse_seeds(seeds)
+    if clash := [text for text in overrides if text.partition("=")[0].strip() == "seed"]:
+        raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
+    return numbers
+
+
 def parse_seeds(text: str) -> list[int]:
     """The seeds in ``0,1,2``, ``0..99`` or ``0-4,7``. Raises UserError for anything else, with the parts at fault."""
     from mlptrain.spec.comparison.sections import MAX_SEEDS
