@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
-from mlptrain.sources.arrays.source import Parts
+from mlptrain.sources.arrays.source import SPLITS, Parts
 from mlptrain.sources.arrays.stored import Stored
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import existing, natural
@@ -86,17 +86,8 @@ def parts_of(path: str, *, transpose: Literal["auto"] | bool = "auto") -> Parts:
     [files] = whole.values()
     notes: list[str] = []
     stored = {key: _stored(file, notes, transpose) for key, file in files.items()}
-    others = [stored.get((split, what)) for split in ("test", "validation") for what in ("image", "label")]
-    test_x, test_y, validation_x, validation_y = others
-    return Parts(
-        stored["train", "image"],
-        stored["train", "label"],
-        test_x,
-        test_y,
-        validation_x,
-        validation_y,
-        tuple(dict.fromkeys(notes)),
-    )
+    pairs = {split: (stored.get((split, "image")), stored.get((split, "label"))) for split in SPLITS}
+    return Parts(pairs, tuple(dict.fromkeys(notes)))
 
 
 def _files_in(place: Path) -> list[_File]:

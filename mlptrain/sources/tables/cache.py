@@ -32,8 +32,8 @@ from mlptrain.sources.tables.jsonlines import JsonLines
 from mlptrain.sources.tables.libsvm import LibsvmLines
 from mlptrain.sources.tables.table import Part, Table
 from mlptrain.sources.tables.text import TextLines
-from mlptrain.system import caches
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.caches import cache_folder
 from mlptrain.system.threads import Threads
 
 WORTH_KEEPING = 1 << 25  # bytes of the files; smaller ones are read in a fraction of a second
@@ -59,7 +59,7 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
     before = [_signature(path) for path in files]
     if sum(size for size, *_ in before) < WORTH_KEEPING:
         return read(_digest(files))
-    folder = cache_folder()
+    folder = cache_folder("tables")
     key = _key(options, *(f"{path}\n{path.absolute()}" for path in files))
     if (writing := _writing.get(folder / f"{key}.json")) is not None:
         writing.result()
@@ -84,11 +84,6 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
     _writing[path] = _KEPT.submit(_store, columns, path, table, before)
     _writing[path].add_done_callback(lambda _: _writing.pop(path, None))
     return table
-
-
-def cache_folder() -> Path:
-    """$MLPTRAIN_CACHE_DIR, else a folder in the user's cache."""
-    return caches.cache_folder("tables")
 
 
 def _signature(path: Path) -> list[int]:
@@ -176,11 +171,9 @@ def _store_note(path: Path, note: dict[str, Any]) -> None:
 
 def _make_room(folder: Path, size: int) -> bool:
     """Remove the tables that were not used for longest until another fits."""
-    kept = sorted(
-        (path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime, reverse=True
-    )
+    kept = [path for path in folder.iterdir() if path.is_file()]
     total = size
-    for path in kept:
+    for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True):
         is_left = path.suffix == ".tmp" and time.time() - path.stat().st_mtime > 3600
         total += path.stat().st_size
         if total > MAX_BYTES or is_left:
@@ -226,7 +219,6 @@ def _table(frame: pl.DataFrame, described: dict[str, Any], files: Sequence[Path]
 
 def _lines(described: Any) -> Lines | None:
     if isinstance(described, dict):
-        return TextLines(
-            Dialect(**{**described, "names": tuple(described["names"]), "notes": tuple(described["notes"])})
-        )
+        texts = {key: tuple(described[key]) for key in ("names", "notes")}
+        return TextLines(Dialect(**described | texts))
     return _LINES[described]() if described else None

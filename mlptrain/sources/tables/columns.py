@@ -173,11 +173,8 @@ def _kind(
     if wanted == "drop":
         return "drop", "as asked for", ""
     if wanted == "numeric" and not values.dtype.is_numeric():
-        numbers = (
-            values.cast(pl.Float64, strict=False)
-            if values.dtype == pl.String
-            else values.cast(pl.Int64).cast(pl.Float64)
-        )
+        of_dates = values.dtype != pl.String
+        numbers = values.cast(pl.Int64).cast(pl.Float64) if of_dates else values.cast(pl.Float64, strict=False)
         bad = (numbers.is_null() & values.is_not_null()).arg_max() or 0
         raise DataKeyError(
             "columns",
@@ -206,11 +203,7 @@ def _kind(
         return "numeric", "numbers", _identifier(values, shown)
     if (levels > _FEW_LEVELS and levels > _TEXT_SHARE * present) or levels > _MAX_LEVELS:
         why = f"text: {levels:,} different values in {present:,} rows"
-        return (
-            "drop",
-            why,
-            f"'{shown}' is dropped, as {why}; data.columns: {{{shown}: categorical}} keeps it",
-        )
+        return "drop", why, f"'{shown}' is dropped, as {why}; data.columns: {{{shown}: categorical}} keeps it"
     return "categorical", f"{levels:,} levels", ""
 
 
@@ -270,19 +263,14 @@ def stored_columns(name: str, values: pl.Series, kind: Kind) -> list[Column]:
         return [Column(name=name, missing=missing)]
     if kind == "categorical":
         return [Column(name=name, kind="categorical", categories=levels_of(values), missing=missing)]
-    days = Column(name=f"{name} (days)", source=name, part="days", missing=missing)
     cycles = [("year", values.dt.ordinal_day()), ("week", values.dt.weekday())]
     if values.dtype == pl.Datetime:
         cycles.append(("day", values.dt.hour() * 60 + values.dt.minute()))
-    return [
-        days,
-        *(
-            Column(name=f"{name} ({cycle} {wave})", source=name, part=f"{cycle}_{wave}", missing=missing)  # type: ignore[arg-type]
-            for cycle, parts in cycles
-            if parts.n_unique() > 2 or (cycle == "week" and parts.n_unique() > 1)
-            for wave in ("sin", "cos")
-        ),
-    ]
+    named: dict[Any, str] = {"days": "days"}
+    for cycle, parts in cycles:
+        if parts.n_unique() > 2 or (cycle == "week" and parts.n_unique() > 1):
+            named |= {f"{cycle}_{wave}": f"{cycle} {wave}" for wave in ("sin", "cos")}
+    return [Column(name=f"{name} ({words})", source=name, part=part, missing=missing) for part, words in named.items()]
 
 
 def levels_of(values: pl.Series) -> tuple[str, ...]:
@@ -298,8 +286,7 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
             raise DataKeyError("target", f"'{printable(name)}' has no value at all")
     if wanted == "regression" or len(targets) > 1:
         for name in targets:
-            if not table.frame[name].dtype.is_numeric():
-                text = table.frame[name]
+            if not (text := table.frame[name]).dtype.is_numeric():
                 first = _first_text(text)
                 raise DataKeyError(
                     "target",
@@ -318,16 +305,10 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
     if values.dtype.is_float() and not bool((present == present.round()).all()):
         return "regression", "the target has numbers with decimals"
     distinct = present.n_unique()
+    why = f"the target has {distinct:,} different whole numbers"
     if distinct <= MAX_CLASSES:
-        return (
-            "classification",
-            f"the target has {distinct} different whole numbers"
-            + ("; data.task: regression if they are amounts" if distinct > 2 else ""),
-        )
-    return (
-        "regression",
-        f"the target has {distinct:,} different whole numbers; data.task: classification if they are classes",
-    )
+        return "classification", why + "; data.task: regression if they are amounts" * (distinct > 2)
+    return "regression", f"{why}; data.task: classification if they are classes"
 
 
 def _first_text(values: pl.Series) -> int:
@@ -357,6 +338,5 @@ def _refuse_unlike(table: Table, name: str) -> None:
 
 def _dropped(described: Sequence[Described]) -> str:
     gone = [f"'{printable(one.name)}' ({one.why})" for one in described if one.kind == "drop"]
-    return (
-        ", ".join(gone[:_MAX_NAMED]) + (", …" if len(gone) > _MAX_NAMED else "") if gone else "there is only the target"
-    )
+    more = ", …" if len(gone) > _MAX_NAMED else ""
+    return ", ".join(gone[:_MAX_NAMED]) + more if gone else "there is only the target"

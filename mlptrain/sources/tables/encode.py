@@ -90,10 +90,8 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
 def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
     """Targets of a regression, (rows, targets) float32. Raises DataError as ``encode_inputs``, and for larger ones."""
     most = "its square is beyond the numbers of float32, 3.4e38; write '{}' in a larger unit"
-    columns = [
-        _numbers(table, table.frame[name], at_most=MAX_TARGET, why=most.format(printable(name))) for name in names
-    ]
-    return np.column_stack(columns)
+    whys = {name: most.format(printable(name)) for name in names}
+    return np.column_stack([_numbers(table, table.frame[name], at_most=MAX_TARGET, why=whys[name]) for name in names])
 
 
 def _numbers(
@@ -128,11 +126,9 @@ def codes_of(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
         codes = values.replace_strict(different, pl.Series(found, dtype=pl.Float64), default=UNSEEN)
     else:
         codes = values.replace_strict(known, default=UNSEEN, return_dtype=pl.Float64)
-    return (
-        codes.zip_with(values.is_not_null(), pl.Series([None], dtype=pl.Float64)).to_numpy()
-        if values.null_count()
-        else codes.to_numpy()
-    )
+    if values.null_count():
+        codes = codes.zip_with(values.is_not_null(), pl.Series([None], dtype=pl.Float64))
+    return codes.to_numpy()
 
 
 def as_text(values: pl.Series) -> pl.Series:

@@ -118,21 +118,18 @@ def further_rows(data: Any, source: TableSource, facts: DataFacts, *, with_targe
     wanted = used | targets if with_target else used
     typed = {*wanted, facts.weight} if with_target else wanted
     kinds = {name: kind if name in typed else "text" for name, kind in facts.file.kinds.items()}
-    like = Like(facts.file.model_copy(update={"kinds": kinds}), _called(source))
+    called = Path(source.path[0]).name if source.path else "the training data"
+    like = Like(facts.file.model_copy(update={"kinds": kinds}), called)
     optional = set() if with_target else targets
     if facts.file.has_names:
         optional |= facts.file.kinds.keys() - wanted
     table = as_table(data, like=like, optional=optional, **dict(source.reading))
     if with_target and (lacking := targets - set(table.frame.columns)):
         raise DataError(f"there is no target '{printable(min(lacking))}' in what is to be evaluated")
-    notes = tuple(table.notes)
+    notes = table.notes
     if with_target:
         table, dropped = usable(table, facts.columns, facts.target_names, source.dropping)
         notes += tuple(dropped)
     elif source.dropping == "error":
         usable(table, facts.columns, (), source.dropping)
     return Further(table, facts, notes)
-
-
-def _called(source: TableSource) -> str:
-    return Path(source.path[0]).name if source.path else "the training data"

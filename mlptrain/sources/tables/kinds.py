@@ -7,23 +7,18 @@ from typing import Literal
 
 Format = Literal["auto", "csv", "parquet", "jsonl", "arff", "libsvm"]
 _SUFFIXES = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".arff": "arff",
-    ".libsvm": "libsvm",
-    ".svm": "libsvm",
-    ".svmlight": "libsvm",
-    ".csv": "csv",
-    ".tsv": "csv",
+    "csv": (".csv", ".tsv"),
+    "parquet": (".parquet", ".pq"),
+    "jsonl": (".jsonl", ".ndjson"),
+    "arff": (".arff",),
+    "libsvm": (".libsvm", ".svm", ".svmlight"),
 }
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 def by_name(path: Path) -> str | None:
     """The kind of file that its name says, before that of an archive; None where it says none."""
-    return _SUFFIXES.get(suffix_of(path))
+    return next((kind for kind, suffixes in _SUFFIXES.items() if suffix_of(path) in suffixes), None)
 
 
 def suffix_of(path: Path) -> str:

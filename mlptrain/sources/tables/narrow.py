@@ -98,8 +98,8 @@ def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.
         if schema[name] == pl.Int64:
             if low is None or high is None or (low >= -(2**31) and high < 2**31):
                 narrow[name] = pl.Int32()
-        elif low is None or high is None or low == high or _keeps(low, high):
-            narrow[name] = pl.Float32()
+        elif low is None or high is None or low == high or max(-low, high) * _PRECISION <= _TOLERANCE * (high - low):
+            narrow[name] = pl.Float32()  # which keeps the differences of values between the two
     columns = {values.name: values for values in frame.get_columns()}
     whole = [columns[name] for name in narrow if not columns[name].null_count()]
     if whole and frame.height >= _LONG:
@@ -116,11 +116,6 @@ def _cast(frame: pl.DataFrame, dtype: pl.DataType) -> list[pl.Series]:
     if is_wide(frame) and frame.height:
         return parted(together(frame).cast(dtype), frame.columns)
     return frame.select(pl.all().cast(dtype)).get_columns()
-
-
-def _keeps(low: float, high: float) -> bool:
-    """Whether Float32 keeps the differences of values between two ends."""
-    return max(-low, high) * _PRECISION <= _TOLERANCE * (high - low)
 
 
 def _owned(columns: Sequence[pl.Series]) -> list[pl.Series]:

@@ -23,15 +23,17 @@ _DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{4}", ("%d-%b-%Y", "%d %b %Y", "%d-%B-%Y", "%d %B %Y")),
     (r"^[A-Za-z]{3,9} \d{1,2}, \d{4}", ("%b %d, %Y", "%B %d, %Y")),
 )
+_BLANK = r"[ \x{00a0}\x{202f}]"
 _SIGNS = ("%", "$", "€", "£", "¥")
 _MIN_NUMBERS = 0.5  # share of the values; a column of text with as many numbers has some faults in it
 _MAX_FAULTS, _MAX_MARKS = 0.05, 3  # share of texts that may be mistakes, and different marks of missing values
-# Groups of three digits, so that nothing but thousands can be meant: two groups, or one and decimals.
+# What groups digits, as a pattern and in a word, the shape of all values, and a shape of which one decides: nothing but
+# thousands can be meant by two groups of three digits, or by one and decimals.
 _GROUPED = (
-    (",", ".", r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$", r"^[+-]?\d{1,3}(?:,\d{3}){2,}|,\d{3}\."),
-    (".", ",", r"^[+-]?\d{1,3}(?:\.\d{3})*(?:,\d+)?$", r"^[+-]?\d{1,3}(?:\.\d{3}){2,}|\.\d{3},"),
-    (" ", ".", r"^[+-]?\d{1,3}(?:[ \x{00a0}\x{202f}]\d{3})*(?:[.,]\d+)?$", r"\d[ \x{00a0}\x{202f}]\d{3}"),
-    ("'", ".", r"^[+-]?\d{1,3}(?:['’]\d{3})*(?:\.\d+)?$", r"\d['’]\d{3}"),
+    ("[,]", "commas", r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$", r"^[+-]?\d{1,3}(?:,\d{3}){2,}|,\d{3}\."),
+    ("[.]", "points", r"^[+-]?\d{1,3}(?:\.\d{3})*(?:,\d+)?$", r"^[+-]?\d{1,3}(?:\.\d{3}){2,}|\.\d{3},"),
+    (_BLANK, "blanks", rf"^[+-]?\d{{1,3}}(?:{_BLANK}\d{{3}})*(?:[.,]\d+)?$", rf"\d{_BLANK}\d{{3}}"),
+    ("['’]", "apostrophes", r"^[+-]?\d{1,3}(?:['’]\d{3})*(?:\.\d+)?$", r"\d['’]\d{3}"),
 )
 
 
@@ -99,9 +101,8 @@ def as_date(values: pl.Series, format_: str) -> pl.Series | None:
         if "%H" not in format_ and "%I" not in format_:
             dated = part.str.to_date(format_, strict=False, exact=True)
         elif "%#z" in format_:
-            dated = part.str.to_datetime(format_, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(
-                None
-            )
+            dated = part.str.to_datetime(format_, strict=False, time_unit="us", time_zone="UTC")
+            dated = dated.dt.replace_time_zone(None)
         else:
             dated = part.str.to_datetime(format_, strict=False, time_unit="us", exact=True)
         if dated.null_count() > part.null_count():
@@ -120,27 +121,21 @@ def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
         whole = values.cast(pl.Int64, strict=False)
         return Settled(whole if whole.count() == rows else plain, f"column '{name}': texts that are all numbers")
     if plain.count() == rows:
-        grouped = (
-            values.str.contains(r"^[+-]?\d{1,3}(?:\.\d{3})+$").sum() == values.str.contains(".", literal=True).sum()
-        )
-        if grouped:
-            return Settled(
-                _float(values.str.replace_all(".", "", literal=True)), f"column '{name}': points group thousands"
-            )
+        grouped = values.str.contains(r"^[+-]?\d{1,3}(?:\.\d{3})+$").sum()
+        if grouped == values.str.contains(".", literal=True).sum():
+            bare = values.str.replace_all(".", "", literal=True)
+            return Settled(bare.cast(pl.Float64), f"column '{name}': points group thousands")
         return Settled(plain, f"column '{name}': decimal points, unlike other columns")
-    for mark, point, shape, decisive in _GROUPED:
+    for mark, word, shape, decisive in _GROUPED:
         if values.str.contains(shape).sum() != rows:
             continue
-        if not values.str.contains(decisive).any() and not (mark == "." and decimal_comma):
-            continue
-        pattern = {" ": r"[ \x{00a0}\x{202f}]", "'": "['’]"}.get(mark, f"[{mark}]")
-        bare = values.str.replace_all(pattern, "").str.replace(",", ".", literal=True)
-        del point
-        words = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}[mark]
-        return Settled(_float(bare), f"column '{name}': {words} group thousands")
+        if values.str.contains(decisive).any() or (word == "points" and decimal_comma):
+            bare = values.str.replace_all(mark, "").str.replace(",", ".", literal=True)
+            return Settled(bare.cast(pl.Float64), f"column '{name}': {word} group thousands")
     if values.str.contains(r"^[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?$").sum() == rows:
         if values.str.contains(r"^[+-]?(?:\d{4,}|0),|,(?:\d{1,2}|\d{4,})(?:[eE]|$)").any():
-            return Settled(_float(values.str.replace(",", ".", literal=True)), f"column '{name}': decimal comma")
+            bare = values.str.replace(",", ".", literal=True)
+            return Settled(bare.cast(pl.Float64), f"column '{name}': decimal comma")
         first = values.filter(values.str.contains(",", literal=True))[0]
         return Settled(
             values, f"column '{name}' is text: the comma of '{printable(first)}' may be decimal or group thousands"
@@ -162,10 +157,6 @@ def _amounts(values: pl.Series, decimal_comma: bool) -> Settled | None:
             numbers = None if settled is None or settled.values.dtype == pl.String else settled.values
         return None if numbers is None else Settled(numbers, f"column '{name}': numbers with the sign {sign}")
     return None
-
-
-def _float(values: pl.Series) -> pl.Series:
-    return values.cast(pl.Float64)
 
 
 def _share_of_numbers(values: pl.Series) -> float:

@@ -12,6 +12,7 @@ import csv
 import re
 from collections.abc import Container, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -88,12 +89,8 @@ def read_text(path: Path, start: bytes, wishes: Wishes) -> Content:
     frame, dialect = read_columns(path, dialect, wishes)
     notes = (dialect.describe(), *dialect.notes)
     last = frame.width - 1
-    if (
-        dialect.header
-        and last
-        and frame.columns[last] == f"column_{last}"
-        and frame[:, last].null_count() == len(frame)
-    ):
+    unnamed = dialect.header and last and frame.columns[last] == f"column_{last}"
+    if unnamed and frame[:, last].null_count() == len(frame):
         frame = frame.drop(frame.columns[last])  # so that -1 is the last column that there is
         notes = (*notes, "lines end with a separator, behind which there is no column")
     return Content(frame, TextLines(dialect), notes, has_names=dialect.header, decimal_comma=dialect.decimal_comma)
@@ -193,8 +190,9 @@ class _Columns:
             if frame is not None:
                 self._check_width(frame, piece, content)
                 return self._stripped(frame)
-        before = dict(self._kinds)
-        frame = self._convert(self._strings(piece, content), number)
+        before, texts = dict(self._kinds), self._texts(piece, content)
+        self._check_width(texts, piece, content)
+        frame = self._convert(self._stripped(texts), number)
         self._as_strings |= before == self._kinds  # not a wider type, but blanks around numbers: so will the next be
         return frame
 
@@ -252,13 +250,8 @@ class _Columns:
         try:
             return self._parsed(content, dict.fromkeys(self._kinds, "text"), rows=rows)
         except pl.exceptions.PolarsError as error:
-            raise self._fault(piece) or DataError(f"{self._path}: {_first_line(error)}") from None
-
-    def _strings(self, piece: Piece, content: bytes) -> pl.DataFrame:
-        """All columns as text without blanks around it. Raises what is wrong with the piece, located."""
-        frame = self._texts(piece, content)
-        self._check_width(frame, piece, content)
-        return self._stripped(frame)
+            reason = str(error).split("\n", 1)[0]
+            raise self._fault(piece) or DataError(f"{self._path}: {reason}") from None
 
     def _stripped(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Text without blanks around it, null where nothing or a word for "missing" is left."""
@@ -267,12 +260,12 @@ class _Columns:
 
     def _convert(self, strings: pl.DataFrame, number: int) -> pl.DataFrame:
         """Text as what the columns hold, which becomes wider where a value does not fit."""
-        wider: dict[Kind, tuple[pl.DataType, Kind]] = {
-            "integer": (pl.Int64(), "number"),
-            "number": (pl.Float64(), "text"),
-        }
+        wider: tuple[tuple[Kind, pl.DataType, Kind], ...] = (
+            ("integer", pl.Int64(), "number"),
+            ("number", pl.Float64(), "text"),
+        )
         typed = strings
-        for kind, (dtype, next_kind) in wider.items():
+        for kind, dtype, next_kind in wider:
             names = [name for name, of_column in self._kinds.items() if of_column == kind]
             if not names:
                 continue
@@ -419,16 +412,14 @@ def records(piece: Piece, dialect: Dialect, *, strict: bool = False) -> Iterator
 
 def locate(piece: Piece, dialect: Dialect, row: int, column: int) -> tuple[int, int, str]:
     """Line and column, both from 1, of a field, and its text; ``row`` counts from the first of the piece."""
-    for number, (line, record) in enumerate(records(piece, dialect)):
-        if number == row:
-            begin = 0
-            for _ in range(line - piece.line):
-                begin = piece.content.find(b"\n", begin) + 1
-            offset = _field_offset(piece.content[begin:], dialect, column)
-            before = piece.content[begin : begin + offset]
-            within = before.decode(errors="replace").rsplit("\n", 1)[-1]
-            return line + before.count(b"\n"), len(within) + 1, record[column].strip() if column < len(record) else ""
-    raise IndexError(row)
+    line, record = next(islice(records(piece, dialect), row, None))
+    begin = 0
+    for _ in range(line - piece.line):
+        begin = piece.content.find(b"\n", begin) + 1
+    offset = _field_offset(piece.content[begin:], dialect, column)
+    before = piece.content[begin : begin + offset]
+    within = before.decode(errors="replace").rsplit("\n", 1)[-1]
+    return line + before.count(b"\n"), len(within) + 1, record[column].strip() if column < len(record) else ""
 
 
 def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
@@ -455,7 +446,3 @@ def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
     if dialect.separator != BLANKS:
         offset += len(content[offset:]) - len(content[offset:].lstrip(blanks))
     return offset
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]
