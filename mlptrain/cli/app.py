@@ -240,15 +240,13 @@ def runs(
     for folder in places or [Path("runs")]:
         if not folder.exists() and folder != Path("runs"):
             raise UserError(f"{folder}: no such folder; name a run, or a folder that holds runs")
-        reason = ""
-        if folder.exists() and not folder.is_dir():
-            reason = f"{folder} is a file; name a run, or a folder that holds runs"
-        if reason and len(places or ()) < 2:
-            raise UserError(reason)
-        if reason:  # as the shell writes out runs/*
-            screen.say(f"note: {reason}", err=True)
-        else:
+        if folder.is_dir() or not folder.exists():
             folders.append(folder)
+            continue
+        reason = f"{folder} is a file; name a run, or a folder that holds runs"
+        if len(places or ()) < 2:
+            raise UserError(reason)
+        screen.say(f"note: {reason}", err=True)  # as the shell writes out runs/*
     listed = [*list_runs(*folders), *list_studies(*folders)]
     if sort is not None and listed:
         listed = sort_runs(listed, sort)
