@@ -20,8 +20,7 @@ def gradcheck(
     source: ConfigOrRun,
     overrides: Set = [],  # noqa: B006 - typer copies it
     seeds: Annotated[
-        str | None,
-        typer.Option(metavar=SEEDS, help="Check a configuration with each of these seeds, in one summary."),
+        str | None, typer.Option(metavar=SEEDS, help="Check a configuration with each of these seeds, in one summary.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the three derivatives side by side.")] = False,
     count: Annotated[int, typer.Option(min=1, max=200, help="How many of each tensor --show prints.")] = 10,

@@ -28,8 +28,7 @@ def lr_find(
     high: Annotated[float, typer.Option("--to", metavar="RATE", help="The highest rate.")] = 10.0,
     rates: Annotated[int, typer.Option(min=3, max=200, help="How many, evenly in logarithms.")] = 22,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=100_000, help="Steps at each rate; default 200, or those of a shorter run."),
+        int | None, typer.Option(min=1, max=100_000, help="Steps at each rate; default 200, or those of a shorter run.")
     ] = None,
     out: Annotated[
         Path | None,

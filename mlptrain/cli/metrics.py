@@ -33,8 +33,7 @@ def metrics(
         str, typer.Option(help="epoch or step; steps need record_steps.", autocompletion=lambda: ["epoch", "step"])
     ] = "epoch",
     reduction: Annotated[
-        str,
-        typer.Option(help="mean, per example, or sum, over the examples.", autocompletion=lambda: ["mean", "sum"]),
+        str, typer.Option(help="mean, per example, or sum, over the examples.", autocompletion=lambda: ["mean", "sum"])
     ] = "mean",
     every: Annotated[int | None, typer.Option(min=1, metavar="N", help="Every N-th row alone, and the last.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values with all digits.")] = False,

@@ -92,8 +92,7 @@ Split = Annotated[
     ),
 ]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
+    Path | None, typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder.")
 ]
 
 

@@ -39,8 +39,7 @@ def train(
     ] = None,
     overrides: Set = [],  # noqa: B006 - typer copies it
     seeds: Annotated[
-        str | None,
-        typer.Option(metavar=SEEDS, help="Train with each of these seeds at once, whatever the file's is."),
+        str | None, typer.Option(metavar=SEEDS, help="Train with each of these seeds at once, whatever the file's is.")
     ] = None,
     folds: Annotated[
         int | None,

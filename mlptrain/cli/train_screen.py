@@ -100,11 +100,7 @@ class Progress(Fetching):
 
 
 def show_result(
-    run: str,
-    result: CompletedRun,
-    *,
-    scaling: Scaling | None = None,
-    class_weights: Mapping[str, float] | None = None,
+    run: str, result: CompletedRun, *, scaling: Scaling | None = None, class_weights: Mapping[str, float] | None = None
 ) -> None:
     """The metrics a run ends with, the numbers that were fitted for it, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics

@@ -211,8 +211,7 @@ def _reader_of(file: Path, start: bytes) -> _Format:
     if start and start.isascii() and b"\0" not in start and not start.lstrip().startswith(b"<"):
         raise DataKeyError("path", f"{file} is a text; if it is a table, `data: {{name: table}}` reads it")
     raise DataKeyError(
-        "path",
-        f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file",
+        "path", f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file"
     )
 
 

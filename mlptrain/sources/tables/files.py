@@ -309,13 +309,7 @@ class Piece:
 
 
 def pieces(
-    path: Path,
-    encoding: Encoding,
-    *,
-    skip: int,
-    separator: str,
-    quote: str,
-    has_backslashes: bool = False,
+    path: Path, encoding: Encoding, *, skip: int, separator: str, quote: str, has_backslashes: bool = False
 ) -> Generator[Piece, None, None]:
     """The records of a file behind its first ``skip`` lines, some at a time.
 

@@ -22,15 +22,7 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import MAX_FLOAT32
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import BLANKS, Dialect, detect, is_number
-from mlptrain.sources.tables.files import (
-    Encoding,
-    NotUtf8Error,
-    Piece,
-    ahead,
-    detect_encoding,
-    pieces,
-    quoted_field,
-)
+from mlptrain.sources.tables.files import Encoding, NotUtf8Error, Piece, ahead, detect_encoding, pieces, quoted_field
 from mlptrain.sources.tables.narrow import Ends, ends_of, narrowed
 from mlptrain.sources.tables.room import check_room
 from mlptrain.sources.tables.typed import not_finite
@@ -81,10 +73,7 @@ def read_text(path: Path, start: bytes, wishes: Wishes) -> Content:
     )
     by_place = wishes.names_by_place(len(dialect.names), has_header=dialect.header)
     dialect = replace(
-        dialect,
-        names=by_place or dialect.names,
-        encoding=encoding.name,
-        carriage_returns=encoding.carriage_returns,
+        dialect, names=by_place or dialect.names, encoding=encoding.name, carriage_returns=encoding.carriage_returns
     )
     frame, dialect = read_columns(path, dialect, wishes)
     notes = (dialect.describe(), *dialect.notes)
