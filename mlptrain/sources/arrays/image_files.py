@@ -84,6 +84,8 @@ class Sizes:
         """The listing with the files that are taken."""
         sizes = {"train": self.train, "test": self.test}
         taken = {name: self._taken(*split, sizes.get(name)) for name, split in listing.splits.items()}
+        if not taken["train"][0]:  # of classes that there are not, which are refused by their names
+            return listing
         return Listing({name: split for name, split in taken.items() if split[0]}, listing.notes)
 
     def _taken(self, files: tuple[str, ...], labels: tuple[str, ...], size: int | None) -> Labelled:
