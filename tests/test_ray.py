@@ -24,10 +24,10 @@ import pytest
 import torch
 
 from mlptrain.cli import main
-from mlptrain.comparison.executors import Local, Ray, run_on_node
 from mlptrain.comparison.plan import make_plan
-from mlptrain.comparison.trials import TrialBatch, software
+from mlptrain.comparison.trials import TrialBatch
 from mlptrain.errors import UserError
+from mlptrain.executors import Local, Ray, run_on_node, software
 from mlptrain.runs.comparison import TrialRecord
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.foreign import code_allowed
@@ -71,7 +71,7 @@ def test_an_address_where_something_else_listens(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     """Asked itself, Ray waits for minutes; auto is the address that RAY_ADDRESS names."""
-    monkeypatch.setattr("mlptrain.comparison.executors.CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr("mlptrain.executors.CONNECT_SECONDS", 2.0)
     began = time.monotonic()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         there = f"127.0.0.1:{server.getsockname()[1]}"
@@ -95,7 +95,8 @@ def scoring_batches(config: Path) -> list[TrialBatch]:
 
 def test_a_node_with_other_versions(tmp_path: Path) -> None:
     [batch, *_] = scoring_batches(write(FIXED, tmp_path))
-    with pytest.raises(UserError, match=r"the plan is for mlptrain 999\.0 .* install the same versions on every node"):
+    says = r"the command runs with mlptrain 999\.0 .* install the same versions on every node"
+    with pytest.raises(UserError, match=says):
         run_on_node(batch, software() | {"mlptrain": "999.0"})
 
 
