@@ -315,8 +315,9 @@ class _Part:
 
         def stepped() -> bool:
             nonlocal done
-            done += 1
-            on_advance(1)
+            if done < self.steps:  # steps are trained again for the others where a model has diverged
+                done += 1
+                on_advance(1)
             return False
 
         with applied(self.resolved):
@@ -328,8 +329,7 @@ class _Part:
                     first = (epoch.epoch - 1) * per_epoch
                     curves[place, first : first + len(epoch.step_losses)] = epoch.step_losses
                     ended[place] = None if epoch.ending is None else epoch.ending.step
-        if done < self.steps:  # all of its models have diverged
-            on_advance(self.steps - done)
+        on_advance(self.steps - done)  # where all of its models have diverged
         return _Losses(self.places, curves, tuple(ended))
 
     def failed(self, reason: str) -> _Losses:

@@ -15,13 +15,13 @@ from mlptrain.spec.wording import fault_of
 
 
 class LocalExecutor(Section):
-    """Everything runs in this process."""
+    """Trials run in this process."""
 
     name: Literal["local"]
 
 
 class RayExecutor(Section):
-    """Batches of trials, or of learning rates, run on the nodes of a Ray cluster."""
+    """Batches of trials run on the nodes of a Ray cluster."""
 
     name: Literal["ray"]
     address: str = Field(
