@@ -16,7 +16,7 @@ import numpy as np
 from mlptrain.data import Splits
 from mlptrain.errors import MachineError, UserError
 from mlptrain.executors import OnAdvance, make_executor
-from mlptrain.experiment.build import load_data
+from mlptrain.experiment.build import initial_weights, load_data
 from mlptrain.experiment.fit import epochs_of
 from mlptrain.experiment.parts import most_together, parts_of
 from mlptrain.report.arrays import FloatArray, RateTrials
@@ -329,7 +329,8 @@ class _Part:
                     first = (epoch.epoch - 1) * per_epoch
                     curves[place, first : first + len(epoch.step_losses)] = epoch.step_losses
                     ended[place] = None if epoch.ending is None else epoch.ending.step
-        on_advance(self.steps - done)  # where all of its models have diverged
+        if done < self.steps:  # where all of its models have diverged
+            on_advance(self.steps - done)
         return _Losses(self.places, curves, tuple(ended))
 
     def failed(self, reason: str) -> _Losses:
@@ -366,6 +367,8 @@ def _train(
         step_flops=min(len(rates) + 1, most_together(base)) * base.step_flops,
     )
     base = base.with_training(**asdict(resolved))
+    if (weights := initial_weights(base)) is not None:  # by their digest, so that a node whose file has others refuses
+        base = base.with_weights(weights.file.absolute(), sha256=weights.sha256)
     folder = data_folder(data_dir).resolve()  # workers elsewhere have another working folder
     sections = [_UNTRAINED, *(base.optimizer.model_copy(update={"lr": rate}) for rate in rates)]
     curves = np.full((len(sections), steps), np.nan)
