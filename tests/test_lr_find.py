@@ -228,7 +228,7 @@ def test_initial_weights_from_a_file_are_the_same_in_every_part(tmp_path: Path) 
         if done == 1:
             (tmp_path / "1.npz").rename(file)
 
-    with pytest.raises(UserError, match="weights.npz"):
+    with pytest.raises(UserError, match=r"weights\.npz holds other weights than expected"):
         mlptrain.lr_find(from_file, rates=3, steps=2, on_steps=replace)
 
 

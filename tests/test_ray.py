@@ -408,7 +408,7 @@ def test_rates_of_an_optimizer_of_the_users_own(
 def test_rates_lose_nothing_by_a_node_killed_half_way(two_nodes: TwoNodes) -> None:
     """Each of three parts wants the two CPUs of the node that is killed after the first; the other node takes over."""
     config = in_parts(training={"batch_size": 50, "epochs": 20, "threads": 2, "device": "cpu"})
-    here, _ = rates_of(config, rates=5, steps=60)
+    here, _ = rates_of(config, rates=5, steps=40)
     left: list[int] = []
 
     def kill(done: int, total: int) -> None:
@@ -416,8 +416,8 @@ def test_rates_lose_nothing_by_a_node_killed_half_way(two_nodes: TwoNodes) -> No
             left.append(total - done)
             two_nodes.kill_second()
 
-    there, _ = rates_of(config, two_nodes.of_search, rates=5, steps=60, on_steps=kill)
-    assert left == [120]
+    there, _ = rates_of(config, two_nodes.of_search, rates=5, steps=40, on_steps=kill)
+    assert left == [80]
     assert_same(there, here)
 
 
