@@ -31,7 +31,7 @@ from mlptrain.comparison.trials import TrialBatch
 from mlptrain.errors import MachineError, UserError
 from mlptrain.executors import Local, Ray, run_on_node, software
 from mlptrain.experiment.lr_finding import LearningRates
-from mlptrain.runs.comparison import TrialRecord
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec import Config
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.foreign import code_allowed

@@ -16,7 +16,7 @@ import numpy as np
 from mlptrain.data import Splits
 from mlptrain.errors import MachineError, UserError
 from mlptrain.executors import OnAdvance, make_executor
-from mlptrain.experiment.build import initial_weights, load_data
+from mlptrain.experiment.build import initial_weights, load_data, resolved_for
 from mlptrain.experiment.fit import epochs_of
 from mlptrain.experiment.parts import most_together, parts_of
 from mlptrain.report.arrays import FloatArray, RateTrials
@@ -33,7 +33,7 @@ from mlptrain.spec.schedule import Constant
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import ended_by_signals
 from mlptrain.system.warn import warn
-from mlptrain.training.device import ResolvedDevice, applied, resolve_device
+from mlptrain.training.device import ResolvedDevice, applied
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -360,12 +360,7 @@ def _train(
     """The losses of all steps (1 + rates, steps), of the untrained network first, and where each rate diverged."""
     epochs = -(-steps // experiment.steps_per_epoch)
     base = experiment.changed(schedule=_CONSTANT).with_training(epochs=epochs, **_LEFT_OUT)
-    resolved = resolve_device(
-        device=base.training.device,
-        precision=base.training.precision,
-        threads=base.training.threads,
-        step_flops=min(len(rates) + 1, most_together(base)) * base.step_flops,
-    )
+    resolved = resolved_for(base, models=min(len(rates) + 1, most_together(base)))
     base = base.with_training(**asdict(resolved))
     if (weights := initial_weights(base)) is not None:  # by their digest, so that a node whose file has others refuses
         base = base.with_weights(weights.file.absolute(), sha256=weights.sha256)
