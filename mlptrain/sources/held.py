@@ -52,11 +52,22 @@ def holding(data: Any) -> Iterator[dict[str, Any]]:
     Raises UserError for anything else.
     """
     named = {} if data is None else _named(data)
-    names = {key: value for key, (value, _) in named.items()}
-    new = {value: content for value, content in named.values() if is_held(value) and value not in _HELD}
+    with holding_contents({value: content for value, content in named.values() if is_held(value)}):
+        yield {key: value for key, (value, _) in named.items()}
+
+
+def contents_held() -> dict[str, Any]:
+    """All that is held now, by its names."""
+    return dict(_HELD)
+
+
+@contextmanager
+def holding_contents(contents: Mapping[str, Any]) -> Iterator[None]:
+    """Hold what ``contents_held`` gave, in another process."""
+    new = {name: content for name, content in contents.items() if name not in _HELD}
     _HELD.update(new)
     try:
-        yield names
+        yield
     finally:
         for name in new:
             del _HELD[name]
