@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from mlptrain.report.arrays import FloatArray
@@ -22,7 +22,18 @@ from mlptrain.report.comparison.rates import good_range, medians_by_rate, outcom
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import describe_good_range, split_name, titled, what, wrapped
 from mlptrain.report.curves import thinned
-from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marked, new_figure, series, set_log_scale, styled
+from mlptrain.report.style import (
+    INK,
+    LINE_STYLES,
+    QUIET,
+    colour,
+    marked,
+    new_figure,
+    series,
+    set_log_scale,
+    set_log_ticks,
+    styled,
+)
 from mlptrain.runs.comparison import Curve, OptimizerResult, Summary, Timings
 from mlptrain.spec.metrics import higher_is_better
 
@@ -30,7 +41,10 @@ _TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
 _MANY, _SMALL_COLUMNS, _SMALL_PANEL = 16, 5, (1.6, 1.25)  # from so many panels on
-_FEW_RATES = 4
+_PANEL_LABELS = 8.5  # points
+_BETWEEN_PANELS = 0.13  # inches
+_MARGIN = 1.6  # times the highest rate, and a part of the lowest: where an axis of rates ends
+_FAR_APART = 2.0  # times the decades of the arm that tried the most: from where on panels have axes of their own
 _OTHERS = "#d5dae0"
 _HALVED_FROM = 0.9  # the best accuracy from which the axis halves the error instead of counting points
 _LEAST_ERROR = 5e-5
@@ -129,19 +143,21 @@ def draw_learning_rates(summary: Summary) -> Figure:
     units = Units.of(summary)
     shown = [(name, entry) for name, entry in summary.ranked if medians_by_rate(entry)]
     values = [value for _, entry in shown for value in entry.tuning_accuracies if value is not None]
-    rates = [rate for _, entry in shown for rate in medians_by_rate(entry)]
+    windows = _windows([list(medians_by_rate(entry)) for _, entry in shown])
+    own = len({*windows}) > 1
     low, high = min(values, default=0.0), max(values, default=1.0)
     figure, panels = _grid(
         [f"{wrapped(name)}\n{describe_good_range(entry, units)}" for name, entry in shown],
-        x="learning rate (logarithmic scale)",
+        x="learning rate (logarithmic scale" + ("; every panel has its own, equally wide)" if own else ")"),
         y=_accuracy_label(high) if units.key == "accuracy" else units.axis,
         title=titled(summary, f"validation {units.name} by learning rate", width=80 if len(shown) > 2 else 58),
         legend=_legend_of_rates(shown),
         wide=True,  # room for what the titles say
+        own_x=own,
     )
-    for axes, (name, entry) in zip(panels, shown, strict=True):
+    for axes, (name, entry), ends in zip(panels, shown, windows, strict=True):
         axes.set_xscale("log")
-        axes.set_xlim(min(rates) / 1.6, max(rates) * 1.6)
+        axes.set_xlim(*ends)
         if units.halves_errors:
             _set_accuracy_scale(axes, low, high, below=0.12)
         elif units.is_share:
@@ -149,9 +165,8 @@ def draw_learning_rates(summary: Summary) -> Figure:
         else:
             _set_loss_scale(axes, low, high, logarithmic=False)
         _draw_rates(axes, entry, summary.number(name), units)
-        axes.xaxis.set_major_locator(_rate_ticks(rates))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        inches = axes.get_position().width * figure.get_figwidth()
+        set_log_ticks(axes.xaxis, *ends, inches=inches, size=_PANEL_LABELS, beyond=_BETWEEN_PANELS / 3)
     return figure
 
 
@@ -214,10 +229,18 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
 
 
 def _grid(
-    titles: Sequence[str], *, x: str, y: str, title: str, legend: Sequence[Artist], wide: bool = False
+    titles: Sequence[str],
+    *,
+    x: str,
+    y: str,
+    title: str,
+    legend: Sequence[Artist],
+    wide: bool = False,
+    own_x: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """Panels under their titles, row by row, with one name for all x-axes, one for all y-axes, and one legend.
 
+    With ``own_x`` every x-axis has its labels, else the lowest of each column.
     Placed by hand: for fifteen panels matplotlib's constrained layout takes longer than drawing them.
     """
     columns, panel = (_COLUMNS, _PANEL) if wide or len(titles) < _MANY else (_SMALL_COLUMNS, _SMALL_PANEL)
@@ -225,7 +248,7 @@ def _grid(
     rows = math.ceil(len(titles) / columns)
     width = max(panel[0] * columns + 0.9, 5.6)
     above = [  # inches of the panels' titles, by row
-        0.16 * max(one.count("\n") + 1 for one in titles[row * columns : (row + 1) * columns]) + 0.2
+        0.16 * max(one.count("\n") + 1 for one in titles[row * columns : (row + 1) * columns]) + (0.4 if own_x else 0.2)
         for row in range(rows)
     ]
     top, bottom = 0.24 * (title.count("\n") + 1) + 0.06, 0.95
@@ -237,9 +260,11 @@ def _grid(
     for index, one in enumerate(titles):
         row, column = divmod(index, columns)
         left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * panel[1]
-        axes = figure.add_axes((left / width, low / height, (across - 0.13) / width, panel[1] / height))
+        axes = figure.add_axes((left / width, low / height, (across - _BETWEEN_PANELS) / width, panel[1] / height))
         axes.set_title(one, fontsize=9 if columns == _COLUMNS else 8, pad=4)
-        axes.tick_params(labelleft=column == 0, labelbottom=index + columns >= len(titles), labelsize=8.5)
+        axes.tick_params(
+            labelleft=column == 0, labelbottom=own_x or index + columns >= len(titles), labelsize=_PANEL_LABELS
+        )
         panels.append(axes)
     figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=10.5)
     figure.supxlabel(x, y=0.38 / height, va="bottom", fontsize=9.5)
@@ -311,13 +336,19 @@ def _from_halvings(halvings: ArrayLike) -> FloatArray:
     return 1 - np.exp2(-np.asarray(halvings, dtype=np.float64))
 
 
-def _rate_ticks(rates: Sequence[float]) -> Locator:
-    """Powers of ten; where fewer than two lie among the rates, some of these."""
-    decades = math.floor(math.log10(max(rates) * 1.6)) - math.ceil(math.log10(min(rates) / 1.6)) + 1
-    if decades >= 2:
-        return LogLocator(numticks=6)
-    tried = sorted({*rates})
-    return FixedLocator(tried if len(tried) <= _FEW_RATES else [tried[0], tried[len(tried) // 2], tried[-1]])
+def _windows(rates: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """The ends of each panel's axis of rates, all of the same width in decades, so that good ranges compare.
+
+    All from the lowest to the highest rate of all, unless that is far wider than what any arm tried: then each is
+    centred on its own.
+    """
+    low, high = min(map(min, rates)), max(map(max, rates))
+    widest = max(max(tried) / min(tried) for tried in rates)
+    if math.log(high / low) <= _FAR_APART * math.log(widest):
+        return [(low / _MARGIN, high * _MARGIN)] * len(rates)
+    half = math.sqrt(widest) * _MARGIN
+    middles = [math.sqrt(min(tried) * max(tried)) for tried in rates]
+    return [(middle / half, middle * half) for middle in middles]
 
 
 def _draw_rates(axes: Axes, entry: OptimizerResult, index: int, units: Units) -> None:
