@@ -11,7 +11,15 @@ from mlptrain.cli.screen import Fetching, say, show_table
 from mlptrain.comparison.study import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
-from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
+from mlptrain.report.comparison.words import (
+    caveats,
+    counted,
+    describe_failure,
+    describe_target,
+    has_lost,
+    lost_note,
+    what_failed,
+)
 from mlptrain.runs.comparison import Summary, Timings
 from mlptrain.spec.foreign import is_code_allowed
 from mlptrain.system.text import duration
@@ -154,3 +162,5 @@ def _failures(summary: Summary) -> Iterator[str]:
             yield f"{name} {status}: {where}{retry if status == 'failed' else ''}"
         if entry.failed_tuning_trials:
             yield f"{name} failed in {counted(entry.failed_tuning_trials, 'tuning trial')}{retry}"
+    if has_lost(summary):
+        yield lost_note(summary)

@@ -177,10 +177,16 @@ def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> 
     inner = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", inner)
     return (
         f'<svg role="img" aria-labelledby="{prefix}-title {prefix}-description" viewBox="{box[1]}" '
+        f'style="--inches: {float(box[1].split()[2]) / 72:.2f}" '
         'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
         f'<title id="{prefix}-title">{escape(title)}</title>'
         f'<desc id="{prefix}-description">{escape(description)}</desc>{inner.strip()}</svg>'
     )
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """A picture's title, from its left edge on, where it has more room than over the axes."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
 
 
 def fitted(text: str, width: float, *, size: float = 10.5) -> str:

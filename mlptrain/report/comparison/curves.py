@@ -32,15 +32,17 @@ from mlptrain.report.style import (
     series,
     set_log_scale,
     set_log_ticks,
+    set_title,
     styled,
 )
 from mlptrain.runs.comparison import Curve, OptimizerResult, Summary, Timings
 from mlptrain.spec.metrics import higher_is_better
 
 _TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
+_WIDTH_OF_ONE, _WIDTH_OF_GRID = 56, 80  # letters of a title
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
-_MANY, _SMALL_COLUMNS, _SMALL_PANEL = 16, 5, (1.6, 1.25)  # from so many panels on
+_MANY, _SMALL_GRID, _WIDE_GRID = 16, (5, (1.6, 1.25)), (4, (2.4, 1.6))  # from so many panels on
 _PANEL_LABELS = 8.5  # points
 _BETWEEN_PANELS = 0.13  # inches
 _MARGIN = 1.6  # times the highest rate, and a part of the lowest: where an axis of rates ends
@@ -57,19 +59,26 @@ _FEW_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995,
 def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = None) -> Figure:
     """Training loss, or a metric measured after every epoch: the mean over the seeds in the band of all of them.
 
+    The axis holds the curves of all arms that learnt with some seed; one that did not may lie far beyond them.
     Up to six arms share a panel; of more, each has its own, with the others in grey. Trials that diverged or failed
     have no curve. ``split`` is by default that of ``curve_split``.
     """
     split = split or curve_split(summary, metric)
     key = f"{split}_{metric}"
     curves = {name: entry.curves[key] for name, entry in summary.ranked if key in entry.curves}
-    low, high = min(min(curve.low) for curve in curves.values()), max(max(curve.high) for curve in curves.values())
+    held = [curve for name, curve in curves.items() if summary.optimizers[name].completed] or list(curves.values())
+    low, high = min(min(curve.low) for curve in held), max(max(curve.high) for curve in held)
+    beyond = [name for name, curve in curves.items() if min(curve.low) < low or max(curve.high) > high]
     units = Units(metric)
     halves = units.is_share and higher_is_better(metric)
     logarithmic = not units.is_share and low >= _LEAST_LOSS and 10 * low <= high
     scale = " (log scale)" if logarithmic else ""
     kind = ", mean during the epoch," if split == "train" else ""
-    title = titled(summary, f"{split_name(split)} {units.name}{kind} by epoch{scale}", width=54)
+    title = titled(
+        summary,
+        f"{split_name(split)} {units.name}{kind} by epoch{scale}",
+        width=_WIDTH_OF_ONE if len(curves) <= _TOGETHER else _WIDTH_OF_GRID,
+    )
     x = "epoch (passes over the training rows)"
     y = (
         _accuracy_label(high)
@@ -78,7 +87,12 @@ def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = N
         if metric == "loss"
         else units.title
     )
-    band = [Patch(color=QUIET, alpha=0.3, label="lowest to highest seed")] if len(summary.seeds) > 1 else []
+    more: list[Artist] = []
+    if len(summary.seeds) > 1:
+        more.append(Patch(color=QUIET, alpha=0.3, label="lowest to highest seed"))
+    if beyond:
+        names = wrapped(beyond[0]) if len(beyond) == 1 else f"{len(beyond)} {what(summary)}s"
+        more.append(Line2D([], [], linestyle="", marker=r"^", color=QUIET, label=f"beyond the axis: {names}"))
     first = 0.5 if split == "train" else 0.0  # a mean during an epoch lies at its middle
     last = first + max(len(curve.mean) for curve in curves.values()) - 1
     around = 0.5 if last == first else 0.03 * (last - first)
@@ -86,12 +100,13 @@ def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = N
         figure = new_figure(5.6, 4.1)
         figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
         axes = figure.add_subplot()
-        axes.set(title=title, xlabel=x, ylabel=y)
+        axes.set(xlabel=x, ylabel=y)
+        set_title(figure, title)
         panels: dict[str | None, Axes] = {None: axes}
     else:
         mean = Line2D([], [], color=INK, label="mean over the seeds")
         others = Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")
-        figure, grid = _grid([wrapped(name) for name in curves], x=x, y=y, title=title, legend=[mean, *band, others])
+        figure, grid = _grid([wrapped(name) for name in curves], x=x, y=y, title=title, legend=[mean, *more, others])
         panels = dict(zip(curves, grid, strict=True))
     target = summary.target.value if summary.target is not None and summary.target.metric == key else None
     for alone, axes in panels.items():
@@ -113,7 +128,7 @@ def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = N
         if alone is not None and (not logarithmic or high >= 100 * low):  # powers of ten alone are enough
             axes.yaxis.set_minor_locator(NullLocator())
     if None in panels:
-        handles = [*panels[None].get_legend_handles_labels()[0], *band]
+        handles = [*panels[None].get_legend_handles_labels()[0], *more]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
     return figure
 
@@ -150,7 +165,11 @@ def draw_learning_rates(summary: Summary) -> Figure:
         [f"{wrapped(name)}\n{describe_good_range(entry, units)}" for name, entry in shown],
         x="learning rate (logarithmic scale" + ("; every panel has its own, equally wide)" if own else ")"),
         y=_accuracy_label(high) if units.key == "accuracy" else units.axis,
-        title=titled(summary, f"validation {units.name} by learning rate", width=80 if len(shown) > 2 else 58),
+        title=titled(
+            summary,
+            f"validation {units.name} by learning rate",
+            width=_WIDTH_OF_GRID if len(shown) > 2 else _WIDTH_OF_ONE,
+        ),
         legend=_legend_of_rates(shown),
         wide=True,  # room for what the titles say
         own_x=own,
@@ -197,12 +216,13 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
         figure = new_figure(5.6, 4.1)
         figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
         axes = figure.add_subplot()
-        axes.set(title=titled(summary, title, width=54), xlabel=x, ylabel=y)
+        axes.set(xlabel=x, ylabel=y)
+        set_title(figure, titled(summary, title, width=_WIDTH_OF_ONE))
         panels: dict[str | None, Axes] = {None: axes}
     else:
         others = Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")
         heads = [wrapped(name) for name in lines]
-        figure, grid = _grid(heads, x=x, y=y, title=titled(summary, title), legend=[half, others])
+        figure, grid = _grid(heads, x=x, y=y, title=titled(summary, title, width=_WIDTH_OF_GRID), legend=[half, others])
         panels = dict(zip(lines, grid, strict=True))
     most = max(max(x) for x, _, _ in lines.values())
     for alone, axes in panels.items():
@@ -243,7 +263,7 @@ def _grid(
     With ``own_x`` every x-axis has its labels, else the lowest of each column.
     Placed by hand: for fifteen panels matplotlib's constrained layout takes longer than drawing them.
     """
-    columns, panel = (_COLUMNS, _PANEL) if wide or len(titles) < _MANY else (_SMALL_COLUMNS, _SMALL_PANEL)
+    columns, panel = (_COLUMNS, _PANEL) if len(titles) < _MANY else _WIDE_GRID if wide else _SMALL_GRID
     columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
     width = max(panel[0] * columns + 0.9, 5.6)
@@ -262,9 +282,8 @@ def _grid(
         left, low = 0.75 + column * across, height - top - sum(above[: row + 1]) - (row + 1) * panel[1]
         axes = figure.add_axes((left / width, low / height, (across - _BETWEEN_PANELS) / width, panel[1] / height))
         axes.set_title(one, fontsize=9 if columns == _COLUMNS else 8, pad=4)
-        axes.tick_params(
-            labelleft=column == 0, labelbottom=own_x or index + columns >= len(titles), labelsize=_PANEL_LABELS
-        )
+        is_lowest = index + columns >= len(titles)
+        axes.tick_params(which="both", labelleft=column == 0, labelbottom=own_x or is_lowest, labelsize=_PANEL_LABELS)
         panels.append(axes)
     figure.suptitle(title, x=0.01, y=1 - 0.06 / height, ha="left", va="top", fontsize=10.5)
     figure.supxlabel(x, y=0.38 / height, va="bottom", fontsize=9.5)

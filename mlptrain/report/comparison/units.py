@@ -57,9 +57,10 @@ class Units:
 
     @property
     def axis(self) -> str:
-        """A short title for small panels: ``RMSE (lower is better)``."""
-        unit = " (%)" if self.is_share else ""
-        return f"{self.name}{unit}" + ("" if self.higher_is_better else " (lower is better)")
+        """A short title for small panels: ``RMSE (target units; lower is better)``."""
+        unit = "%" if self.is_share else self.unit.partition(", ")[0].removeprefix("no unit")
+        inner = "; ".join(filter(None, [unit, "" if self.higher_is_better else "lower is better"]))
+        return f"{self.name} ({inner})" if inner else self.name
 
     @property
     def unit(self) -> str:

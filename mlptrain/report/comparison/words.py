@@ -42,6 +42,32 @@ def split_name(split: str) -> str:
     return "training" if split == "train" else split
 
 
+def lost_as(summary: Summary) -> str:
+    """What a trial that diverged or failed counts as, in few words."""
+    return "as a constant answer" if summary.majority is None else "as the majority class"
+
+
+def lost_note(summary: Summary) -> str:
+    """What a trial that diverged or failed counts as, with the figure, a range where it differs from seed to seed."""
+    lost = [trial.score for trial in _lost(summary)]
+    answer = "the same, whatever the inputs" if summary.majority is None else "the largest class"
+    figure, units = majority(summary), Units.of(summary)
+    if lost:
+        low, high = min(lost), max(lost)
+        figure = units.value(low) if low == high else f"{units.interval(low, high)}, which depends on the seed"
+    return f"A trial that diverged or failed counts as if it always predicted {answer}{figure and f': {figure}'}."
+
+
+def has_lost(summary: Summary) -> bool:
+    """Whether any scored trial diverged or failed."""
+    return any(_lost(summary))
+
+
+def _lost(summary: Summary) -> Iterator[ScoredTrial]:
+    trials = (trial for entry in summary.optimizers.values() for trial in entry.trials)
+    return (trial for trial in trials if trial.status in ("diverged", "failed"))
+
+
 def percent(fraction: float) -> str:
     """``97.03 %``."""
     return f"{100 * fraction:.2f} %"
