@@ -78,12 +78,16 @@ class StudyFolder(StudyFiles, LockedFolder):
         different = list(_differences(theirs, ours))
         if self._become(ours, different, content):
             return
+        self._refuse(different)
         where = ", ".join(different[:3]) or "its wording"
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
         verb = "differ" if len(different) > 1 else "differs"
         raise RunFolderError(
             f"{self.path} holds another plan, or {self.plan.name} was edited: {where}{more} {verb}; name a new folder"
         )
+
+    def _refuse(self, different: Sequence[str]) -> None:
+        """Raises RunFolderError where there is more to say of a plan that differs under these keys alone."""
 
     def _become(
         self,
@@ -189,6 +193,14 @@ class StudyFolder(StudyFiles, LockedFolder):
 
 class ComparisonFolder(ComparisonFiles, StudyFolder):
     """Files and records of a comparison."""
+
+    def _refuse(self, different: Sequence[str]) -> None:
+        if different == ["scoring.seeds"] and self.summary.is_file():
+            raise RunFolderError(
+                f"{self.path} is finished, and its verdicts can be read: seeds added after a look at them make false "
+                f"verdicts more likely, so it takes no more. Begin a new comparison with seeds that are not among "
+                f"these, all of them at once, and judge by it alone: --set 'scoring.seeds=[100, 101, …]' --run-dir NEW"
+            )
 
 
 def _differences(plan: Any, other: Any, path: KeyPath = ()) -> Iterator[str]:

@@ -23,10 +23,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import counted
-from mlptrain.report.search.words import figure_text, value_text
+from mlptrain.report.search.words import value_text
 from mlptrain.report.style import COLOURS, INK, QUIET, fitted, new_figure, percent_ticks, set_title, styled
 from mlptrain.runs.search import SearchSummary, SearchTimings, Tried
-from mlptrain.spec.metrics import is_share
+from mlptrain.spec.metrics import figure_text, is_share
 from mlptrain.spec.search.sections import Choice, Range
 
 _MAP = "viridis"

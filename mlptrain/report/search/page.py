@@ -13,6 +13,7 @@ from mlptrain.report.search.figures import KEYS_IN_A_ROW, Shown, axis_title, end
 from mlptrain.report.search.notes import notes_of
 from mlptrain.runs.search import SearchSummary, SearchTimings
 from mlptrain.spec import Experiment, describe_model
+from mlptrain.spec.metrics import figure_text
 from mlptrain.spec.search.sections import Choices
 
 
@@ -76,8 +77,8 @@ def _scored(summary: SearchSummary) -> list[list[str]]:
     rows = [
         [
             str(one.seed),
-            words.figure_text(key, one.validation),
-            *([words.figure_text(key, one.test)] if summary.test is not None else []),
+            figure_text(key, one.validation),
+            *([figure_text(key, one.test)] if summary.test is not None else []),
         ]
         for one in summary.scored
     ]
