@@ -39,7 +39,7 @@ from mlptrain.runs.comparison import Curve, OptimizerResult, Summary, Timings
 from mlptrain.spec.metrics import higher_is_better
 
 _TOGETHER = 6  # arms whose bands one panel can hold; more get a panel each
-_WIDTH_OF_ONE, _WIDTH_OF_GRID = 56, 80  # letters of a title
+_WIDTH_OF_ONE, _WIDTH_OF_GRID = 60, 80  # letters of a title
 _COLUMNS = 3
 _PANEL = (2.55, 2.0)  # inches
 _MANY, _SMALL_GRID, _WIDE_GRID = 16, (5, (1.6, 1.25)), (4, (2.4, 1.6))  # from so many panels on

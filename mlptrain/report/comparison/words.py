@@ -235,9 +235,16 @@ def basis(summary: Summary) -> str:
         f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with "
         f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval (expanded "
         "percentile), which is of each pair alone, and the p-value of the exact sign-flip test, corrected by Holm "
-        f"over {counted(pairs, 'pair')}. Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better "
-        f"or worse: else, if the corrected p is at most 0.05; else not decided. Plan {summary.plan}."
+        f"over {counted(pairs, 'pair')}. {_tie(summary)}, if the corrected p is at most 0.05; else not decided. Plan "
+        f"{summary.plan}."
     )
+
+
+def _tie(summary: Summary) -> str:
+    if not summary.tie:
+        return "Better or worse"
+    units = Units.of(summary)
+    return f"Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better or worse: else"
 
 
 def caveats(summary: Summary) -> list[str]:
