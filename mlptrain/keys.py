@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 SPLITS = ("train", "validation", "test")
 DIGITS = 4  # significant ones of a figure
 _IN_TARGET_UNITS = ("rmse", "mae")
-_FEW = 100  # from which on four decimals are more digits than anyone reads
+_LONG = 1e5  # from which on four decimals are more digits than anyone reads
 _MOST_DECIMALS = 8
 _LARGE = 1e12
 
@@ -46,11 +46,11 @@ def decimals_for(value: float, digits: int) -> int:
 def run_figure(name: str, value: float | None) -> str:
     """A figure of a run by its key or metric, a fraction as such: with four decimals, or a dash where it is undefined.
 
-    One in the target's unit, and one from 100 on, as a loss may be, is as ``number_text`` has it.
+    One in the target's unit, and one from 100,000 on, as a loss may be, is as ``number_text`` has it.
     """
     if value is None:
         return "–"
-    is_plain = name.endswith(_IN_TARGET_UNITS) or abs(value) >= _FEW
+    is_plain = name.endswith(_IN_TARGET_UNITS) or abs(value) >= _LONG
     return number_text(value) if is_plain else f"{value:.4f}"
 
 

@@ -47,8 +47,7 @@ def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
 
 def show_summary(folder: str, summary: SearchSummary) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
-    rows = trial_rows(summary, once=True)
-    head, *best = [[*row[:2], *row[4:]] for row in rows if row[2] in ("status", "completed")]
+    head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary, once=True) if row[2] in ("status", "completed")]
     title = f"the best of {trials_text(summary)} by {summary.metric.name}"
     if best and len(summary.space) > _KEYS:  # a column for each trial: rows of so many values are too wide
         names, *columns = zip(head, *best[:_BEST], strict=True)

@@ -10,7 +10,6 @@ from html import escape
 from typing import Any
 
 from mlptrain.experiment.fit import Listener
-from mlptrain.keys import run_figure
 from mlptrain.spec import Experiment
 from mlptrain.system.text import duration
 from mlptrain.training.endings import Ending
@@ -43,9 +42,9 @@ class Course:
             losses = [figures.loss for figures in of_split if figures is not None]
             accuracies = [figures.accuracy for figures in of_split if figures and figures.accuracy is not None]
             if losses:
-                accuracy = f" accuracy {_mean_and_spread('accuracy', accuracies)}" if accuracies else ""
+                accuracy = f" accuracy {_mean_and_spread(accuracies)}" if accuracies else ""
                 when = " (during the epoch)" if name == "train" else ""
-                parts.append(f"{name} loss {_mean_and_spread('loss', losses)}{accuracy}{when}")
+                parts.append(f"{name} loss {_mean_and_spread(losses)}{accuracy}{when}")
         if seconds := epochs[0].training_seconds:
             parts.append(f"{len(epochs) * self._experiment.facts.train_rows / seconds:,.0f} examples/s")
         if self._word:
@@ -120,8 +119,8 @@ def listeners_of(shown: bool | None, experiments: Sequence[Experiment], word: st
     return [Shown(Course(experiments[0], epochs=epochs, word=word))]
 
 
-def _mean_and_spread(metric: str, values: Sequence[float]) -> str:
+def _mean_and_spread(values: Sequence[float]) -> str:
     """The mean, and where there are several values ± their sample standard deviation."""
     if len(values) == 1:
-        return run_figure(metric, values[0])
-    return f"{run_figure(metric, statistics.fmean(values))} ± {run_figure(metric, statistics.stdev(values))}"
+        return f"{values[0]:.4f}"
+    return f"{statistics.fmean(values):.4f} ± {statistics.stdev(values):.4f}"

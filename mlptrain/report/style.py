@@ -255,7 +255,7 @@ def log_ticks(low: float, high: float, *, inches: float, size: float, beyond: fl
         for digits in (range(1, 10), (1, 2, 5), (1, 3))
     ]
     if high <= 10 * low:  # of less than a decade evenly spaced numbers may be rounder
-        sets.insert(0, MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high).tolist())
+        sets.insert(0, list(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)))
     sets += [
         [float(f"1e{power}") for power in range(first, last + 1) if power % step == 0] for step in range(1, decades + 1)
     ]
