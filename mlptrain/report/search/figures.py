@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ _APART = 0.07  # of the axis's length between two labels of a range, at least
 _LINES: dict[str, Any] = {"completed": "-", "pruned": (0, (5, 2))}
 _MARKER = {"completed": "o", "pruned": "x"}
 _ABSENT = -0.14  # the height of trials without a key
-_LETTERS_ALONG = 70  # of the choices of the only key, beside each other
+_LETTERS_ALONG, _FEW_LETTERS = 75, 9  # of the choices of the only key beside each other; of one in a line, at least
 KEYS_IN_A_ROW = 7  # of parallel coordinates
 
 
@@ -112,7 +113,7 @@ def draw_parallel(summary: SearchSummary) -> Figure:
                 colour = QUIET if trial.value is None else colours(norm(trial.value))
                 axes.plot(heights, color=colour, linewidth=1.0, alpha=0.8, linestyle=_LINES.get(trial.status, ":"))
         _upright(axes, row, width=figure.get_figwidth())
-    set_title(figure, f"{summary.name}: every trial by its values")
+    set_title(figure, fitted(f"{summary.name}: every trial by its values", figure.get_figwidth()))
     if any(trial.value is not None for trial in ranked):
         worse = "neither" if not shown.beyond else "min" if sign > 0 else "max"
         bar = figure.colorbar(
@@ -159,17 +160,21 @@ def draw_values(summary: SearchSummary) -> Figure:
     """The metric of every trial against the value of the only key."""
     [(key, choice)] = summary.choices().items()
     axis, shown = _Axis(key, choice), Shown.of(summary)
-    figure = new_figure(7.2, 4.0)
+    ticks = axis.ticks()
+    room = _LETTERS_ALONG // len(ticks)
+    is_upright = not isinstance(choice, Range) and room < _FEW_LETTERS and any(len(text) > room for _, text in ticks)
+    if not isinstance(choice, Range):
+        ticks = [(place, textwrap.fill(text, _LINE if is_upright else room)) for place, text in ticks]
+    figure = new_figure(_WIDTH, 5.2 if is_upright else 4.0)
     axes = figure.add_subplot()
     places = _beside(axis, [trial.changes[key] for trial in summary.trials])
     _markers(axes, summary, places, shown)
-    ticks = axis.ticks()
     axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
-    if not isinstance(choice, Range) and max(len(text) for _, text in ticks) * len(ticks) > _LETTERS_ALONG:
+    if is_upright:
         axes.tick_params(axis="x", rotation=90)
-    axes.set_xlim(-0.04, 1.04)
+    axes.set_xlim(-0.06, 1.06)
     way = " (logarithmic scale)" if isinstance(choice, Range) and choice.is_log else ""
-    set_title(figure, f"{summary.name}: every trial")
+    set_title(figure, fitted(f"{summary.name}: every trial", _WIDTH))
     axes.set(xlabel=f"{key}{way}", ylabel=_metric_label(summary))
     axes.yaxis.set_major_formatter(_ticks(summary))
     figure.legend(handles=_legend(summary, shown), loc="outside lower center", ncols=3, fontsize=8.5)
@@ -305,7 +310,7 @@ def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
         panels[1].set_xlim(0, 1.03 * max(seconds))
         panels[1].set_xlabel("seconds of training")
     panels[0].yaxis.set_major_formatter(_ticks(summary))
-    set_title(figure, f"{summary.name}: the best so far")
+    set_title(figure, fitted(f"{summary.name}: the best so far", figure.get_figwidth()))
     best = Line2D([], [], color=COLOURS[0], linewidth=2, label="best so far, of completed trials")
     half = Line2D(
         [],
