@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -70,23 +70,11 @@ def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = N
     low, high = min(min(curve.low) for curve in held), max(max(curve.high) for curve in held)
     beyond = [name for name, curve in curves.items() if min(curve.low) < low or max(curve.high) > high]
     units = Units(metric)
-    halves = units.is_share and higher_is_better(metric)
     logarithmic = not units.is_share and low >= _LEAST_LOSS and 10 * low <= high
     scale = " (log scale)" if logarithmic else ""
     kind = ", mean during the epoch," if split == "train" else ""
-    title = titled(
-        summary,
-        f"{split_name(split)} {units.name}{kind} by epoch{scale}",
-        width=_WIDTH_OF_ONE if len(curves) <= _TOGETHER else _WIDTH_OF_GRID,
-    )
-    x = "epoch (passes over the training rows)"
-    y = (
-        _accuracy_label(high)
-        if metric == "accuracy"
-        else "loss (mean per example)"
-        if metric == "loss"
-        else units.title
-    )
+    title, x = f"{split_name(split)} {units.name}{kind} by epoch{scale}", "epoch (passes over the training rows)"
+    y = {"accuracy": _accuracy_label(high), "loss": "loss (mean per example)"}.get(metric, units.title)
     more: list[Artist] = []
     if len(summary.seeds) > 1:
         more.append(Patch(color=QUIET, alpha=0.3, label="lowest to highest seed"))
@@ -96,18 +84,8 @@ def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = N
     first = 0.5 if split == "train" else 0.0  # a mean during an epoch lies at its middle
     last = first + max(len(curve.mean) for curve in curves.values()) - 1
     around = 0.5 if last == first else 0.03 * (last - first)
-    if len(curves) <= _TOGETHER:
-        figure = new_figure(5.6, 4.1)
-        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
-        axes = figure.add_subplot()
-        axes.set(xlabel=x, ylabel=y)
-        set_title(figure, title)
-        panels: dict[str | None, Axes] = {None: axes}
-    else:
-        mean = Line2D([], [], color=INK, label="mean over the seeds")
-        others = Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")
-        figure, grid = _grid([wrapped(name) for name in curves], x=x, y=y, title=title, legend=[mean, *more, others])
-        panels = dict(zip(curves, grid, strict=True))
+    mean = Line2D([], [], color=INK, label="mean over the seeds")
+    figure, panels = _panels(summary, curves, title, x=x, y=y, legend=[mean, *more])
     target = summary.target.value if summary.target is not None and summary.target.metric == key else None
     for alone, axes in panels.items():
         if alone is not None:
@@ -119,17 +97,10 @@ def draw_learning_curves(summary: Summary, metric: str, *, split: str | None = N
             axes.axhline(target, color=QUIET, linestyle=LINE_STYLES[1], linewidth=1.0, label="target", zorder=1)
         axes.set_xlim(first - around, last + around)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6 if alone is None else 4, min_n_ticks=1))
-        if halves:
-            _set_accuracy_scale(axes, low, high)
-        elif units.is_share:
-            _set_shares(axes, low, high)
-        else:
-            _set_loss_scale(axes, low, high, logarithmic=logarithmic)
+        _set_scale(axes, Units(metric, higher_is_better(metric)), low, high, logarithmic=logarithmic)
         if alone is not None and (not logarithmic or high >= 100 * low):  # powers of ten alone are enough
             axes.yaxis.set_minor_locator(NullLocator())
-    if None in panels:
-        handles = [*panels[None].get_legend_handles_labels()[0], *more]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
+    _name_curves(figure, panels, more)
     return figure
 
 
@@ -161,15 +132,12 @@ def draw_learning_rates(summary: Summary) -> Figure:
     windows = _windows([list(medians_by_rate(entry)) for _, entry in shown])
     own = len({*windows}) > 1
     low, high = min(values, default=0.0), max(values, default=1.0)
+    width = _WIDTH_OF_GRID if len(shown) > 2 else _WIDTH_OF_ONE
     figure, panels = _grid(
         [f"{wrapped(name)}\n{describe_good_range(entry, units)}" for name, entry in shown],
         x="learning rate (logarithmic scale" + ("; every panel has its own, equally wide)" if own else ")"),
         y=_accuracy_label(high) if units.key == "accuracy" else units.axis,
-        title=titled(
-            summary,
-            f"validation {units.name} by learning rate",
-            width=_WIDTH_OF_GRID if len(shown) > 2 else _WIDTH_OF_ONE,
-        ),
+        title=titled(summary, f"validation {units.name} by learning rate", width=width),
         legend=_legend_of_rates(shown),
         wide=True,  # room for what the titles say
         own_x=own,
@@ -177,12 +145,7 @@ def draw_learning_rates(summary: Summary) -> Figure:
     for axes, (name, entry), ends in zip(panels, shown, windows, strict=True):
         axes.set_xscale("log")
         axes.set_xlim(*ends)
-        if units.halves_errors:
-            _set_accuracy_scale(axes, low, high, below=0.12)
-        elif units.is_share:
-            _set_shares(axes, low, high)
-        else:
-            _set_loss_scale(axes, low, high, logarithmic=False)
+        _set_scale(axes, units, low, high, below=0.12)
         _draw_rates(axes, entry, summary.number(name), units)
         inches = axes.get_position().width * figure.get_figwidth()
         set_log_ticks(axes.xaxis, *ends, inches=inches, size=_PANEL_LABELS, beyond=_BETWEEN_PANELS / 3)
@@ -205,34 +168,14 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
     low = min(min(y) for _, y, _ in lines.values())
     high = max(max(y) for _, y, _ in lines.values())
     title = f"expected best validation {units.name} by {'tuning trials' if over == 'trials' else 'seconds of tuning'}"
-    x = (
-        "tuning trials, settings in a random order"
-        if over == "trials"
-        else "seconds of tuning, one trial after another"
-    )
+    x = {"trials": "tuning trials, settings in a random order", "seconds": "seconds of tuning, one trial after another"}
     y = _accuracy_label(high) if units.key == "accuracy" else units.axis
     half = Line2D([], [], marker="o", markersize=8, mfc="none", mec=INK, linestyle="", label="half the budget")
-    if len(lines) <= _TOGETHER:
-        figure = new_figure(5.6, 4.1)
-        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
-        axes = figure.add_subplot()
-        axes.set(xlabel=x, ylabel=y)
-        set_title(figure, titled(summary, title, width=_WIDTH_OF_ONE))
-        panels: dict[str | None, Axes] = {None: axes}
-    else:
-        others = Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")
-        heads = [wrapped(name) for name in lines]
-        figure, grid = _grid(heads, x=x, y=y, title=titled(summary, title, width=_WIDTH_OF_GRID), legend=[half, others])
-        panels = dict(zip(lines, grid, strict=True))
+    figure, panels = _panels(summary, lines, title, x=x[over], y=y, legend=[half])
     most = max(max(x) for x, _, _ in lines.values())
     for alone, axes in panels.items():
         axes.set_xlim(0, 1.04 * most)
-        if units.halves_errors:
-            _set_accuracy_scale(axes, low, high)
-        elif units.is_share:
-            _set_shares(axes, low, high)
-        else:
-            _set_loss_scale(axes, low, high, logarithmic=False)
+        _set_scale(axes, units, low, high)
         if alone is not None:
             grey = [np.column_stack(line[:2]) for name, line in lines.items() if name != alone]
             axes.add_collection(LineCollection(grey, colors=_OTHERS, linewidths=0.8, zorder=1))
@@ -242,10 +185,32 @@ def draw_budgets(summary: Summary, timings: Timings, *, over: Literal["trials", 
                 axes.plot(at, best, markersize=4.2, label=wrapped(name), zorder=3, **series(summary.number(name)))
                 axes.plot(*half_way, "o", markersize=9, mfc="none", mec=INK, mew=1.3, zorder=4)
         axes.xaxis.set_major_locator(MaxNLocator(integer=over == "trials", nbins=6 if alone is None else 4))
-    if None in panels:
-        handles = [*panels[None].get_legend_handles_labels()[0], half]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
+    _name_curves(figure, panels, [half])
     return figure
+
+
+def _panels(
+    summary: Summary, names: Collection[str], title: str, *, x: str, y: str, legend: Sequence[Artist]
+) -> tuple[Figure, dict[str | None, Axes]]:
+    """One panel, under None, for a few arms; else one for each, by its name, with the others in grey and a legend."""
+    if len(names) <= _TOGETHER:
+        figure = new_figure(5.6, 4.1)
+        figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.06)
+        axes = figure.add_subplot()
+        axes.set(xlabel=x, ylabel=y)
+        set_title(figure, titled(summary, title, width=_WIDTH_OF_ONE))
+        return figure, {None: axes}
+    handles = [*legend, Line2D([], [], color=_OTHERS, label=f"the other {what(summary)}s")]
+    title = titled(summary, title, width=_WIDTH_OF_GRID)
+    figure, grid = _grid(list(map(wrapped, names)), x=x, y=y, title=title, legend=handles)
+    return figure, dict(zip(names, grid, strict=True))
+
+
+def _name_curves(figure: Figure, panels: Mapping[str | None, Axes], more: Sequence[Artist]) -> None:
+    """The legend of a panel that several arms share, with what else it needs."""
+    if None in panels:
+        handles = [*panels[None].get_legend_handles_labels()[0], *more]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, handlelength=3.2, fontsize=8.5)
 
 
 def _grid(
@@ -308,6 +273,18 @@ def _draw_others(axes: Axes, curves: Sequence[Curve], first: float) -> None:
     axes.add_collection(LineCollection(lines, colors=_OTHERS, linewidths=0.8, zorder=1))
 
 
+def _set_scale(
+    axes: Axes, units: Units, low: float, high: float, *, below: float = 0.0, logarithmic: bool = False
+) -> None:
+    """The axis of a metric from the lowest to the highest value; ``below`` as of ``_set_accuracy_scale``."""
+    if units.halves_errors:
+        _set_accuracy_scale(axes, low, high, below=below)
+        return
+    _set_loss_scale(axes, low, high, logarithmic=logarithmic)
+    if units.is_share:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+
+
 def _set_loss_scale(axes: Axes, low: float, high: float, *, logarithmic: bool) -> None:
     if logarithmic:
         set_log_scale(axes)
@@ -315,12 +292,6 @@ def _set_loss_scale(axes: Axes, low: float, high: float, *, logarithmic: bool) -
     else:
         margin = 0.04 * (high - low) or 0.01
         axes.set_ylim(low - margin, high + margin)
-
-
-def _set_shares(axes: Axes, low: float, high: float) -> None:
-    """Per cent, of shares that are better when lower."""
-    _set_loss_scale(axes, low, high, logarithmic=False)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
 
 
 def _set_accuracy_scale(axes: Axes, low: float, high: float, *, below: float = 0.0) -> None:
