@@ -25,6 +25,7 @@ from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
 from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
+from mlptrain.spec.rows import DataSection
 from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import fault_of
@@ -174,10 +175,20 @@ def _load(
     notes: tuple[str, ...] = ()
     dropped: tuple[Fault, ...] = ()
     if facts is None:
-        warnings += [document.fault(("data", key), message) for key, message in spec.data.warnings()]
+        warnings += doubts_of_data(document, spec.data)
         notes = tuple(spec.data.notes()) + (_examined(document, spec) if examine else ())
-        dropped = tuple(document.fault(("data", "columns"), message) for message in spec.data.dropped())
+        dropped = dropped_of_data(document, spec.data)
     return Loaded(experiment, content, tuple(warnings), notes, dropped)
+
+
+def doubts_of_data(document: Document, data: DataSection) -> tuple[Fault, ...]:
+    """What is suspected of the data of an experiment's document, and which rows are left out, at their keys."""
+    return tuple(document.fault(("data", key), message) for key, message in data.warnings())
+
+
+def dropped_of_data(document: Document, data: DataSection) -> tuple[Fault, ...]:
+    """Which columns of the data are no inputs, likewise."""
+    return tuple(document.fault(("data", "columns"), message) for message in data.dropped())
 
 
 def _examined(document: Document, spec: ExperimentSpec) -> tuple[str, ...]:

@@ -20,7 +20,16 @@ from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.hints import UnknownKey
 from mlptrain.spec.kinds import Kind
-from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.load import (
+    STAND_IN,
+    anchor,
+    check,
+    doubts_of_data,
+    dropped_of_data,
+    folder_name,
+    in_order,
+    with_defaults,
+)
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.metrics import METRICS, higher_is_better
 from mlptrain.spec.model import FileInit
@@ -183,7 +192,9 @@ class StudyReader:
         """The checked study as it is written out, with the warnings about its base before its own."""
         assert self._base is not None
         base = Experiment(spec.base, self._base.facts)
-        of_base = [self._base.document.fault(path, message) for path, message in warnings_about(base)]
+        document, data = self._base.document, self._base.spec.data  # as written, whose own draw is not the study's
+        of_base = [document.fault(path, message) for path, message in warnings_about(base)]
+        of_base += [*doubts_of_data(document, data), *dropped_of_data(document, data)]
         return LoadedStudy(spec, base, (*of_base, *warnings))
 
 
