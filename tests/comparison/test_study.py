@@ -355,7 +355,8 @@ def test_commands_on_a_study(tmp_path: Path, call: Call) -> None:
     assert call("check", path).out.startswith("small: 2 arms (ReLU, GELU) by test_accuracy, higher is better;")
     planned = call("compare", path, "--plan", "--json").json
     assert planned["scoring_trials"] == 12
-    assert planned["assumed_spread"] < planned["smallest_detectable"] < 0.05
+    assert planned["scored_rows"] == 200
+    assert 1 / 200 < planned["assumed_spread"] < planned["smallest_detectable"] < 0.05  # a row is the least difference
     assert "percentage points" in call("compare", path, "--plan").out
     found = call("compare", path, "--json", "--run-dir", str(tmp_path / "own")).json
     written = json.loads((tmp_path / "own" / "summary.json").read_bytes())
