@@ -230,7 +230,7 @@ def _run(
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
     from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
     from mlptrain.spec.reader import read_file
-    from mlptrain.spec.study import is_comparison, is_search
+    from mlptrain.spec.which import is_comparison, is_search
 
     document = read_file(config)[1]
     if is_search(document):

@@ -26,10 +26,10 @@ from mlptrain.training.device import applied
 PROBE_SECONDS = 1.5  # for each size of batch, of which there are two
 MAX_PARTS = 8  # of a batch; building the trainer of each takes time too
 # Paired standard deviation of accuracies over seeds that is assumed before there is any: that of two networks of which
-# chance alone decides on a share of the rows, which is the root of share / rows, but at least that of MNIST. Of Nesterov
-# against Adam it was 0.0018 on MNIST with the network 784-392-196-98-10, and over 20 seeds 0.0070 on the 360 test rows
-# of digits, 0.0063 on the 114 of breast_cancer, 0.0080 on the 69 of penguins; of hard data it is larger, 0.0104 on
-# Fashion-MNIST after four epochs (2026-11-26).
+# chance alone decides on a share of the rows, √(share / rows), but at least that of MNIST. Of Nesterov against Adam it
+# was 0.0018 on MNIST with the network 784-392-196-98-10, and over 20 seeds 0.0070 on the 360 test rows of digits,
+# 0.0063 on the 114 of breast_cancer, 0.0080 on the 69 of penguins; of hard data it is larger, 0.0104 on Fashion-MNIST
+# after four epochs (2026-11-26).
 SHARE_BY_CHANCE, LEAST_SPREAD = 0.01, 0.002
 _BYTES_PER_RECORD, _BYTES_PER_EPOCH = 900, 4 * 22  # four figures of 20 digits each epoch
 

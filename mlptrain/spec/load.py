@@ -24,7 +24,7 @@ from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
-from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
+from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file
 from mlptrain.spec.rows import DataSection
 from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
 from mlptrain.spec.weights import read_weights
@@ -80,18 +80,13 @@ def load_spec(
     """
     if isinstance(config, Mapping):
         document = document_of(config)
+        _refuse_study(document)
         put_given(document, given)
         content = yaml_text(document.value).encode()
         return _load(document, content, default_name="experiment", overrides=overrides, facts=facts, imports=imports)
     path = user_path(config)
     content, document = read_file(path)
-    if {"base", "space"} <= document.value.keys():
-        message = f"is a search, expected an experiment; run it with `mlptrain search {path}`"
-        raise refusal(str(path), message)
-    if "base" in document.value and {"optimizers", "arms"} & document.value.keys():
-        command = "compare-optimizers" if "optimizers" in document.value else "compare"
-        message = f"is a comparison, expected an experiment; run it with `mlptrain {command} {path}`"
-        raise refusal(str(path), message)
+    _refuse_study(document)
     put_given(document, given)
     return _load(
         document,
@@ -103,6 +98,15 @@ def load_spec(
         examine=examine,
         imports=imports,
     )
+
+
+def _refuse_study(document: Document) -> None:
+    """Raises SpecError for a comparison or a search, with the command that runs it."""
+    values = document.value
+    if "base" in values or ({"space", "arms", "optimizers"} & values.keys() and not {"data", "model"} & values.keys()):
+        from mlptrain.spec.which import refuse_other  # takes as long as all else here, and few files are studies
+
+        refuse_other(document, "experiment")
 
 
 def put_given(document: Document, given: Mapping[str, Any]) -> None:

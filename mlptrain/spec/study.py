@@ -18,7 +18,6 @@ from mlptrain.spec.comparison.rules import BASE_RULES, judged_key, recorded_keys
 from mlptrain.spec.comparison.sections import ComparedMetric, ComparisonSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.foreign import inspect_code
-from mlptrain.spec.hints import UnknownKey
 from mlptrain.spec.kinds import Kind
 from mlptrain.spec.load import (
     STAND_IN,
@@ -38,6 +37,7 @@ from mlptrain.spec.reader import Document, read_file
 from mlptrain.spec.rules import Finding, warnings_about
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.spec.weights import read_weights
+from mlptrain.spec.which import is_comparison, is_search
 from mlptrain.spec.wording import described
 from mlptrain.system.paths import user_path
 
@@ -47,7 +47,6 @@ OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", 
 
 # In the place of a base that has faults.
 _STAND_IN = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
-MEANT_AS_SPACE = "unknown key; did you mean 'space'?"
 Spec = TypeVar("Spec", bound=ComparisonSpec | SearchSpec)
 
 
@@ -58,28 +57,6 @@ class LoadedStudy(Generic[Spec]):
     spec: Spec
     base: Experiment
     warnings: tuple[Fault, ...]
-
-
-def is_comparison(document: Document) -> bool:
-    """Whether a YAML file is a comparison (it has a base, optimizers or arms) rather than an experiment."""
-    return bool({"base", "optimizers", "arms"} & document.value.keys()) and not is_search(document)
-
-
-def is_search(document: Document) -> bool:
-    """Whether a YAML file is a search: it has a space, or a key beside its base that can only be meant as one."""
-    values = document.value
-    return "space" in values or ("base" in values and misspelt_space(document) is not None)
-
-
-def misspelt_space(document: Document) -> str | None:
-    """The key that is meant as the space, of a file that has none and compares nothing."""
-    if {"space", "arms", "optimizers"} & document.value.keys():
-        return None
-    known, sections = SearchSpec.model_fields, (SearchSpec,)
-    for key in [key for key, value in document.value.items() if key not in known and isinstance(value, dict)]:
-        if UnknownKey(key, (), sections, sections, SearchSpec, ()).message() == MEANT_AS_SPACE:
-            return key
-    return None
 
 
 def holds(config: Config, is_one: Callable[[Document], bool]) -> bool:

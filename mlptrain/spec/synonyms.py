@@ -275,7 +275,6 @@ KEYS = {
     "evaluation.calibrate": "calibration calibrated calibrate_probabilities temperature_scaling temperature",
 }
 
-# Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
 # By the class of a section of a study or a search: a key of it, or what to say, for other words.
 KEYS_OF = {
     "SearchSpec": {
@@ -308,6 +307,7 @@ KEYS_OF = {
     "ComparisonSpec": {
         "arms": "variants conditions treatments groups settings configurations experiments runs",
         "metric": "metrics objective score monitor",
+        "one for all arms belongs to base, several that are compared to optimizers": "optimizer",
         "which way is better is known of every metric; leave it out": "direction mode goal",
         "seeds stand in scoring: {seeds: 10} and tuning: {seeds: 3}": "seeds n_seeds repeats n_repeats",
     },
@@ -317,6 +317,8 @@ KEYS_OF = {
         "extensions": "extend extension",
     },
 }
+
+# Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
 KEYS_NOT_OFFERED = {
     "a time or value to stop at is not offered; training.early_stopping ends a run that no longer gets better": (
         "stop_loss target_loss target_accuracy time_limit max_time"
@@ -442,7 +444,7 @@ KEYS_NOT_OFFERED = {
     "a switch for logits is not offered; cross_entropy and bce read logits": "from_logits with_logits",
     "a mode is not offered": "phase stage do_train do_eval do_test test_only eval_only run_mode",
     "compilation is not offered": "compile torch_compile jit torchscript channels_last",
-    "a search is not offered in this file; `mlptrain compare-optimizers` tunes optimizers": (
+    "a search is not offered in this file; `mlptrain init NAME --kind search` writes one of its own": (
         "hyperopt optuna sweep sweeper search grid grid_search param_grid hparams_search"
     ),
     "a search for the learning rate is not offered as a key; `mlptrain lr-find CONFIG` suggests one": (

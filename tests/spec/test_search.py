@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mlptrain.errors import SpecError
+from mlptrain.spec import load_spec
 from mlptrain.spec.reader import read_file
 from mlptrain.spec.search.load import load_search
 from mlptrain.spec.search.schema import search_json_schema
@@ -283,6 +284,33 @@ def test_the_wrong_kind_of_file_is_told_the_right_command(command: str, config: 
     [line] = told.err.strip().splitlines()
     assert line.startswith(path)
     assert f"`mlptrain {right} {path}" in line
+
+
+@pytest.mark.parametrize("command", ["train", "lr-find", "gradcheck", "compare", "search"])
+@pytest.mark.parametrize(
+    ("key", "of", "runs_it"),
+    [
+        ("spaces: {optimizer.lr: [0.1, 1]}", "space", "search"),
+        ("variants: {A: {optimizer.lr: 1}, B: {optimizer.lr: 2}}", "arms", "compare"),
+        ("optimisers: {A: sgd, B: adam}", "optimizers", "compare-optimizers"),
+    ],
+)
+def test_a_misspelt_study_is_told_its_key_and_its_command(
+    command: str, key: str, of: str, runs_it: str, tmp_path: Path, call: Call
+) -> None:
+    (path := tmp_path / "study.yaml").write_text(f"{BASE}{key}\n")
+    told = call(command, str(path))
+    [line] = told.err.strip().splitlines()
+    wrong = key.partition(":")[0]
+    assert line.startswith(f"{path}:{1 + BASE.count(chr(10))}:1  {wrong}: unknown key; did you mean '{of}'?")
+    is_its_own = command in runs_it
+    assert (f"run it with `mlptrain {runs_it} {path}`" in line) is not is_its_own
+    assert told.code == 2
+
+
+def test_a_study_from_python_is_told_the_right_function() -> None:
+    with pytest.raises(SpecError, match=r"is a search, expected an experiment; call mlptrain\.search with it"):
+        load_spec({"base": "digits.yaml", "space": {"optimizer.lr": [0.1, 1]}})
 
 
 def test_the_schema_is_one_and_is_shipped() -> None:
