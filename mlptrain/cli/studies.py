@@ -258,11 +258,13 @@ def _show_plan(plan: Mapping[str, Any], show: Callable[[], None], *, as_json: bo
 
 def _file_of(config: Path, run_dir: Path | None, kind: Kind) -> tuple[Path, Path | None]:
     """The plan of a folder that is to be resumed, and that folder; a file as it is."""
-    from mlptrain.runs import study_in
+    from mlptrain.spec.kinds import study_in
 
     if not config.is_dir():
         return config, run_dir
-    if study_in(config) != kind:
+    if (found := study_in(config)) != kind:
+        if found is not None:
+            raise UserError(f"{config} {found.instead(config, kind.name)}")
         raise UserError(
             f"{config} is not a {kind.name}'s folder: it holds no {kind.plan}; name a YAML file or such a folder"
         )

@@ -6,17 +6,12 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from mlptrain.errors import RunFolderError
-from mlptrain.spec.kinds import COMPARISON, SEARCH, Kind
+from mlptrain.spec.kinds import Kind
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.jsonfiles import Record, read_json, to_json
 from mlptrain.system.paths import AnyPath, user_path
 
 Result = TypeVar("Result", bound=Record)
-
-
-def study_in(path: AnyPath) -> Kind | None:
-    """What a folder is of, by the plan in it; None of any other folder."""
-    return next((kind for kind in (COMPARISON, SEARCH) if (user_path(path) / kind.plan).is_file()), None)
 
 
 class StudyFiles:
