@@ -208,7 +208,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "another word for columns": (
         "path: FILE, target: kind, «cat_cols: [colour]",
         "cat_cols",
-        "…columns: {NAME: categorical}",
+        "…columns: {NAME: categorical}…",
     ),
 }
 
