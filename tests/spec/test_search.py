@@ -286,6 +286,22 @@ def test_the_wrong_kind_of_file_is_told_the_right_command(command: str, config: 
     assert f"`mlptrain {right} {path}" in line
 
 
+@pytest.mark.parametrize(
+    "more", ["space: {optimizer.lr: [0.1, 1]}\n", "arms: {A: {optimizer.lr: 1}, B: {optimizer.lr: 2}}\n"]
+)
+def test_doubts_of_a_studys_table_are_said_once_where_they_stand(more: str, tmp_path: Path, call: Call) -> None:
+    rows = "".join(f"u{row:04},7,{row % 9},{'yn'[row % 2]}\n" for row in range(300))
+    (tmp_path / "table.csv").write_text(f"id,always,a,target\n{rows}")
+    data = "{name: table, path: table.csv,\n  columns: {}, target: target}"
+    (path := tmp_path / "study.yaml").write_text(BASE.replace("{name: digits, validation: 0.2}", data) + more)
+    kind = "search" if "space" in more else "compare"
+    for command in (["check"], [kind, "--plan"]):
+        told = call(*command, str(path))
+        doubts = [line for line in told.err.splitlines() if "base.data.columns" in line]
+        assert [line.startswith(f"warning: {path}:3:12  base.data.columns: ") for line in doubts] == [True, True]
+        assert ["'id' is dropped" in doubts[0], "'always' is constant" in doubts[1]] == [True, True]
+
+
 @pytest.mark.parametrize("command", ["train", "lr-find", "gradcheck", "compare", "search"])
 @pytest.mark.parametrize(
     ("key", "of", "runs_it"),
