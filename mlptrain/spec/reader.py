@@ -252,7 +252,13 @@ class _Builder:
             if line is not None:
                 message = f"key given twice, first in line {line}; keep one of them"
                 self.document.faults.append(self.document.fault(inner, message, key=True))
-            values[key] = self.value(self.next_in(path), inner)
+            is_merge = key == "<<" and event.implicit[0]
+            value = self.value(self.next_in(path), inner)
+            if is_merge:
+                message = "merge keys are not supported; write the keys out"
+                self.document.faults.append(self.document.fault(inner, message, key=True))
+            else:
+                values[key] = value
         return values
 
     def position(self, event: Any) -> Position:

@@ -49,6 +49,10 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
         ),
         ("space: {model.dropout: [0.5]}\n", "6:24  space.model.dropout: is one point, 0.5"),
         ("space: {model.dropout: 0.5}\n", "6:24  space.model.dropout: is one point, 0.5"),
+        (
+            "space: {model.hidden: [[8], 16]}\n",
+            "6:29  space.model.hidden[1]: must be a list as the values beside it are",
+        ),
         ("space: {model.dropout: []}\n", "6:24  space.model.dropout: has no values to choose from"),
         ("space: {optimizer.lr: {uniform: [1, 1]}}\n", "6:33  space.optimizer.lr.uniform: low must be below high"),
         ("space: {optimizer.lr: {uniform: [2, 1]}}\n", "6:33  space.optimizer.lr.uniform: low must be below high"),

@@ -172,7 +172,9 @@ def _load(document: Document, *, folder: Path, overrides: Overrides) -> LoadedCo
         warnings += [
             Fault(f"--set {key}", None, None, "", IGNORED) for key in reader.of_base if "base.optimizer" in key
         ]
-    warnings += [document.fault(path, message) for path, message in comparison_warnings(spec)]
+    for path, message in comparison_warnings(spec):  # of arms too that are written out as optimizers
+        written = ("arms", *path[1:]) if is_study and path[0] == "optimizers" else path
+        warnings.append(document.fault(written, message))
     return reader.loaded(spec, warnings)
 
 
