@@ -113,7 +113,9 @@ class StudyReader:
             if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
                 self.of_base.append(override)
             else:
-                apply_override(document, override, model, keys_at={"arms": 2, "space": 1})
+                apply_override(
+                    document, override, model, keys_at={"arms": 2, "space": 1}, named_in=("arms", "optimizers")
+                )
         for key in [key for key in document.value if key.partition(".")[0] in of_the_base]:
             # Left to the check it would be a misspelt key of the study: training reads like tuning.
             message = f"unknown key here; it belongs to base.{key}{or_else}"

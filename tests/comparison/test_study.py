@@ -512,6 +512,24 @@ def test_an_option_changes_a_key_of_an_arm(tmp_path: Path) -> None:
         load_comparison(file, ["arms.B.optimizer.rate=1"])
 
 
+def test_an_option_changes_a_key_of_an_arm_whose_name_holds_dots_and_signs(tmp_path: Path) -> None:
+    file = write(
+        "arms: {lr.0.1: {}, lr.0.1.b: {model.hidden: [4]}, x (y=1): {model.hidden: [6]}}\n", tmp_path, base=WITH_ADAM
+    )
+    options = ["arms.lr.0.1.model.hidden[0]=5", "arms.lr.0.1.b.model.hidden[0]=7", "arms.x (y=1).model.activation=gelu"]
+    options = ["arms.lr.0.1={model.hidden: [3]}", *options, "arms.new={model.activation: tanh}"]
+    arms = load_comparison(file, options).spec.arms
+    assert {name: arm.fixed.get("model.hidden") for name, arm in arms.items()} == {
+        "lr.0.1": [5], "lr.0.1.b": [7], "x (y=1)": [6], "new": None
+    }  # fmt: skip
+    with pytest.raises(SpecError, match=r"arms has no 'lr'; there are: lr\.0\.1, lr\.0\.1\.b, x \(y=1\)"):
+        load_comparison(file, ["arms.lr.optimizer.lr=1"])
+    with pytest.raises(
+        SpecError, match=r"--set arms\.x \(y=1\)\.optimizer\.lr=-1  arms\.x \(y=1\)\.optimizer\.lr: must be above"
+    ):
+        load_comparison(file, ["arms.x (y=1).optimizer.lr=-1"])
+
+
 @pytest.mark.parametrize("kind", ["search", "comparison"])
 def test_a_search_and_a_comparison_are_not_taken_for_each_other(kind: str, tmp_path: Path, call: Call) -> None:
     search = write("space: {model.dropout: {uniform: [0, 0.5]}}\n", tmp_path, base=WITH_ADAM)
