@@ -28,7 +28,7 @@ from mlptrain.comparison.executors import Local, Ray, run_on_node
 from mlptrain.comparison.plan import make_plan
 from mlptrain.comparison.trials import TrialBatch, software
 from mlptrain.errors import UserError
-from mlptrain.runs.comparison import TrialRecord
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.foreign import code_allowed
 from tests.comparison.processes import LONGER, TEXT, ended, errors_of, started, until_some_are_on_record

@@ -23,17 +23,7 @@ from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck
 from mlptrain.cli.lr_find import lr_find
 from mlptrain.cli.metrics import metrics
-from mlptrain.cli.options import (
-    AllowCode,
-    Checkpoints,
-    Configs,
-    DataDir,
-    DataName,
-    Json,
-    Set,
-    Split,
-    complete_run,
-)
+from mlptrain.cli.options import AllowCode, Checkpoints, Configs, DataDir, DataName, Json, Set, Split, complete_run
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
 from mlptrain.cli.serve import serve

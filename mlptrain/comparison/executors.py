@@ -18,7 +18,7 @@ import torch
 
 from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
 from mlptrain.errors import MachineError, MlptrainError, UserError
-from mlptrain.runs.comparison import TrialRecord
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
 from mlptrain.spec.foreign import code_allowed, code_of, code_shipped, is_code_allowed
 
