@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from mlptrain.comparison.executors import Executor, OnDone, make_executor
-from mlptrain.comparison.trials import Trial, TrialBatch, software, task_data
+from mlptrain.comparison.trials import OnDone, Trial, TrialBatch, task_data
 from mlptrain.errors import UserError
+from mlptrain.executors import Executor, make_executor, software
 from mlptrain.runs.trials import SplitName, TrialRecord
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Experiment, Overrides, to_yaml

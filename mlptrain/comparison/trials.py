@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-import mlptrain
 from mlptrain.comparison.guess import guessed
 from mlptrain.data import Splits
 from mlptrain.errors import is_out_of_memory
+from mlptrain.executors import OnAdvance
 from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
 from mlptrain.experiment.fit import Listener, fit
@@ -23,6 +23,7 @@ from mlptrain.experiment.recorder import metrics_line, named
 from mlptrain.runs.trials import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.changes import Changes, plain_changes, with_changes
+from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.training.device import ResolvedDevice, applied
 from mlptrain.training.endings import Ending
 from mlptrain.training.keep import KeepBest
@@ -31,6 +32,7 @@ from mlptrain.training.scores import NO_SCORES, Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 OnEpoch = Callable[[int], None]
+OnDone = Callable[[list[TrialRecord]], None]
 OnFetch = Callable[[str, int, int | None], None]  # archive, bytes so far, bytes in all
 
 
@@ -70,7 +72,7 @@ class Halving:
 
 @dataclass(frozen=True)
 class TrialBatch:
-    """Trials that train together, on the task and with the device, precision and threads of the plan; picklable.
+    """Trials that train together, on the task and with the device, precision and threads of the plan: a job.
 
     ``identities`` are the names of the trials, in order; ``split`` is the one that scoring reads, once per trial and
     after its training. Tuning reads none. ``metric`` is what is recorded besides loss and accuracy, if it is another.
@@ -91,6 +93,33 @@ class TrialBatch:
         parts = [*self.identities, str(self.resolved.threads), self.resolved.precision, self.resolved.device]
         return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
+    @property
+    def size(self) -> float:
+        """How many trials it has."""
+        return len(self.trials)
+
+    def optimizers(self) -> Iterable[OptimizerSpec]:
+        """Those of its trials."""
+        return (trial.experiment(self.base).spec.optimizer for trial in self.trials)
+
+    def run(self, on_advance: OnAdvance) -> list[TrialRecord]:
+        """As ``run_batch``; ``on_advance`` is told of trials that are done, parts of them count."""
+        share, reached = len(self.trials) / self.base.training.epochs, 0
+
+        def reach(epoch: int) -> None:
+            nonlocal reached
+            on_advance(share * (epoch - reached))
+            reached = epoch
+
+        records = run_batch(self, on_epoch=reach)
+        reach(self.base.training.epochs)  # where all models have diverged, no further epoch is reported
+        return records
+
+    def failed(self, reason: str) -> list[TrialRecord]:
+        """The records where the machine could not train it."""
+        message = reason.strip().splitlines()[0].rstrip(": ")
+        return [TrialRecord(**head, status="failed", message=message) for head in _heads(self)]
+
 
 def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[TrialRecord]:
     """Train all trials of a batch together; one record each, in order, without any clock value.
@@ -103,13 +132,7 @@ def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[
         with applied(batch.resolved):
             return _run(batch, on_epoch)
     except (MemoryError, RuntimeError) as error:
-        return failed(batch, f"{'out of memory' if is_out_of_memory(error) else type(error).__name__}: {error}")
-
-
-def failed(batch: TrialBatch, reason: str) -> list[TrialRecord]:
-    """The records of a batch that the machine could not train."""
-    message = reason.strip().splitlines()[0].rstrip(": ")
-    return [TrialRecord(**head, status="failed", message=message) for head in _heads(batch)]
+        return batch.failed(f"{'out of memory' if is_out_of_memory(error) else type(error).__name__}: {error}")
 
 
 def _heads(batch: TrialBatch) -> list[dict[str, Any]]:
@@ -307,8 +330,3 @@ def task_data(base: Experiment, data_dir: Path | None, *, on_fetch: OnFetch | No
     if not _loaded or _loaded[0][:2] != (base, data_dir):
         _loaded[:] = [(base, data_dir, SharedData(base, data_dir=data_dir, on_fetch=on_fetch))]
     return _loaded[0][2]
-
-
-def software() -> dict[str, str]:
-    """The versions of what decides the bits of a result."""
-    return {"mlptrain": mlptrain.__version__, "torch": str(torch.__version__)}

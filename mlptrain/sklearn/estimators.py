@@ -27,6 +27,7 @@ from mlptrain.runs.records import Line
 from mlptrain.sklearn.arguments import ONE_EPOCH, automatic_batch, defaults_of, load
 from mlptrain.sklearn.fitted import Fitted, without_updates
 from mlptrain.sklearn.rows import SMALL, Inputs, Matrix, merged
+from mlptrain.sources.facts import MAX_TARGET
 from mlptrain.sources.held import holding
 from mlptrain.sources.tables.prepared import prepared
 from mlptrain.spec import Experiment
@@ -34,7 +35,6 @@ from mlptrain.system.paths import AnyPath
 from mlptrain.training.metrics import predicted_classes, probabilities
 from mlptrain.training.trainer import Epoch
 
-_MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
 _ONE_AT_A_TIME = threading.Lock()  # the number of torch's threads, and turns at the cores, are the process's
 
 
@@ -440,6 +440,6 @@ class MLPRegressor(RegressorMixin, _MLP):
         wide = targets.reshape(len(targets), -1)
         if wide.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {wide.shape[1]} targets of a row, but {self.n_outputs_} were trained on")
-        if not (np.abs(wide) <= _MAX_TARGET).all():
-            raise ValueError(f"y: the squares of numbers beyond {_MAX_TARGET:g} are beyond float32; use a larger unit")
+        if not (np.abs(wide) <= MAX_TARGET).all():
+            raise ValueError(f"y: the squares of numbers beyond {MAX_TARGET:g} are beyond float32; use a larger unit")
         return wide.astype(np.float32)
