@@ -113,9 +113,10 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
         return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
     say(
-        f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (an "
-        f"assumption: MNIST's; small data spread more), {plan['seeds']} seeds would show a true difference of "
-        f"{detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the deviation"
+        f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (assumed for "
+        f"{plan['scored_rows']:,} scored rows; hard data spread more), {plan['seeds']} seeds would show a true "
+        f"difference of {detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the "
+        "deviation"
     )
 
 
