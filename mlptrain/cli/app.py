@@ -86,7 +86,7 @@ def init(
         raise UserError(f"there is no starter of '{kind}'; name experiment, comparison or search")
     if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
         raise UserError(
-            f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
+            f"'{name.name}': a name has at most 64 letters (a–z, A–Z), digits, '.', '_' or '-', since it names a folder"
         )
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     if path.exists():

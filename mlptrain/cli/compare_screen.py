@@ -11,11 +11,19 @@ from mlptrain.cli.screen import Fetching, say, show_table
 from mlptrain.comparison.study import Progress
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
-from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
-from mlptrain.report.search.words import figure_text
+from mlptrain.report.comparison.words import (
+    caveats,
+    counted,
+    describe_failure,
+    describe_target,
+    has_lost,
+    lost_note,
+    what_failed,
+)
 from mlptrain.runs.comparison import Summary, Timings
 from mlptrain.spec.code import is_code_allowed
 from mlptrain.spec.comparison.sections import ComparedMetric
+from mlptrain.spec.metrics import figure_text
 from mlptrain.system.text import duration
 
 if TYPE_CHECKING:
@@ -105,9 +113,10 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
         return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
     say(
-        f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (an "
-        f"assumption: MNIST's; small data spread more), {plan['seeds']} seeds would show a true difference of "
-        f"{detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the deviation"
+        f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (assumed for "
+        f"{plan['scored_rows']:,} scored rows; hard data spread more), {plan['seeds']} seeds would show a true "
+        f"difference of {detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the "
+        "deviation"
     )
 
 
@@ -157,3 +166,5 @@ def _failures(summary: Summary) -> Iterator[str]:
             yield f"{name} {status}: {where}{retry if status == 'failed' else ''}"
         if entry.failed_tuning_trials:
             yield f"{name} failed in {counted(entry.failed_tuning_trials, 'tuning trial')}{retry}"
+    if has_lost(summary):
+        yield lost_note(summary)

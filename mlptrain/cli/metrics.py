@@ -14,6 +14,7 @@ import typer
 from mlptrain.cli import screen
 from mlptrain.cli.options import Json, OneRun, output_file
 from mlptrain.errors import UserError
+from mlptrain.keys import run_figure
 
 if TYPE_CHECKING:
     from mlptrain.runs.metrics import Columns
@@ -98,4 +99,4 @@ def _text(name: str, value: float) -> str:
         return "–"
     if name == "lr":
         return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else run_figure(name, value)

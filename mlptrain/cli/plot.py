@@ -252,7 +252,8 @@ def report(
     time to target, what failed, the protocol. Of a search: the best setting, what mattered, every trial. The page is
     self-contained.
     """
-    from mlptrain.runs import RunFolder, RunGroup, study_in
+    from mlptrain.runs import RunFolder, RunGroup
+    from mlptrain.spec.kinds import study_in
 
     study, group = study_in(run), RunGroup.is_group(run)
     folder = run if study is not None or group else RunFolder.open(run).path

@@ -11,11 +11,13 @@ from mlptrain.cli.compare_screen import show_cost
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.comparison.words import counted
 from mlptrain.report.search.notes import notes_of
-from mlptrain.report.search.words import figure_text, half_text, of_importances, trial_rows
+from mlptrain.report.search.words import half_text, of_importances, trial_rows, trials_text
 from mlptrain.runs.search import SearchSummary
+from mlptrain.spec.metrics import figure_text
 from mlptrain.spec.search.sections import SearchSpec
 
 _BEST = 5  # trials that are shown
+_KEYS = 4  # up to which each of them has a row
 
 
 def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
@@ -33,9 +35,12 @@ def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
 
 def show_summary(folder: str, summary: SearchSummary) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
-    head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary) if row[2] in ("status", "completed")]
-    title = f"the best of {summary.asked} trials by {summary.metric.name}"
-    if best:
+    head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary, once=True) if row[2] in ("status", "completed")]
+    title = f"the best of {trials_text(summary)} by {summary.metric.name}"
+    if best and len(summary.space) > _KEYS:  # a column for each trial: rows of so many values are too wide
+        names, *columns = zip(head, *best[:_BEST], strict=True)
+        show_table(names, columns, title=title, right=range(1, len(names)))
+    elif best:
         show_table(head, best[:_BEST], title=title, right=(0, 1))
     if summary.importances:
         rows = [

@@ -217,7 +217,7 @@ def _run(
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
     from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
     from mlptrain.spec.reader import read_file
-    from mlptrain.spec.study import is_comparison, is_search
+    from mlptrain.spec.which import is_comparison, is_search
 
     document = read_file(config)[1]
     if is_search(document):
@@ -245,11 +245,13 @@ def _show(found: Mapping[str, Any], show: Callable[[], None], *, as_json: bool) 
 
 def _file_of(config: Path, run_dir: Path | None, kind: Kind) -> tuple[Path, Path | None]:
     """The plan of a folder that is to be resumed, and that folder; a file as it is."""
-    from mlptrain.runs import study_in
+    from mlptrain.spec.kinds import study_in
 
     if not config.is_dir():
         return config, run_dir
-    if study_in(config) != kind:
+    if (found := study_in(config)) != kind:
+        if found is not None:
+            raise UserError(f"{config} {found.instead(config, kind.name)}")
         raise UserError(
             f"{config} is not a {kind.name}'s folder: it holds no {kind.plan}; name a YAML file or such a folder"
         )

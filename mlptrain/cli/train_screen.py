@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, figure, new_table, print_table, say, show_table
-from mlptrain.keys import metric_of, metrics_among, split_of, table_of
+from mlptrain.cli.screen import Fetching, new_table, print_table, say, show_table
+from mlptrain.keys import metric_of, metrics_among, run_figure, split_of, table_of
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def show_result(
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
     say(_KEPT_FIGURES)
-    head, *rows = table_of(metrics, show=lambda _, value: figure(value), widest=_MAX_KINDS)
+    head, *rows = table_of(metrics, show=run_figure, widest=_MAX_KINDS)
     show_table(head, rows, right=range(1, len(head)))
     if result.calibration is not None and result.calibration.temperature is not None:
         show_calibration(result.calibration)
@@ -171,7 +171,7 @@ def show_group(
     of_splits = ["\n".join(map(metric_of, cells[0]))] if stacked else []
 
     def row(values: Mapping[str, float | None]) -> list[str]:
-        shown = {name: "–" if value is None else f"{value:.4f}" for name, value in values.items()}
+        shown = {name: run_figure(name, value) for name, value in values.items()}
         return [*of_splits, *("\n".join(shown.get(name, "") for name in names) for names in cells)]
 
     for number, result in runs.items():

@@ -165,6 +165,15 @@ class StudyFolder(StudyFiles, LockedFolder):
 class ComparisonFolder(ComparisonFiles, StudyFolder):
     """Files and records of a comparison."""
 
+    def _check_plan(self, content: bytes) -> None:
+        if self._differences(content) == ["scoring.seeds"] and self.summary.is_file():
+            raise RunFolderError(
+                f"{self.path} is finished, and its verdicts can be read: seeds added after a look at them make false "
+                f"verdicts more likely, so it takes no more. Begin a new comparison with seeds that are not among "
+                f"these, all of them at once, and judge by it alone: --set 'scoring.seeds=[100, 101, …]' --run-dir NEW"
+            )
+        super()._check_plan(content)
+
 
 def _differences(plan: Any, other: Any, path: KeyPath = ()) -> Iterator[str]:
     """The keys under which two plans differ."""

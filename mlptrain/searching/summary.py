@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlptrain.comparison.trials import Trial
 from mlptrain.report.comparison.budgets import around_half
-from mlptrain.report.search.words import figure_text, spread_text, value_text
+from mlptrain.report.search.words import spread_text, trials_text, value_text
 from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
 from mlptrain.runs.trials import TrialRecord
 from mlptrain.searching.plan import SearchPlan
@@ -16,6 +16,7 @@ from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml
 from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm
+from mlptrain.spec.metrics import figure_text
 from mlptrain.spec.search.sections import Choice, Range
 
 EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
@@ -113,7 +114,7 @@ def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str
     if first.test is not None:
         figures.append(f"test_{metric.key} {first.test}")
     head = (
-        f"# The best of {summary.asked} trials of {summary.name}. `mlptrain train` on this file, on a machine of the "
+        f"# The best of {trials_text(summary)} of {summary.name}. `mlptrain train` on this file, on a machine of the "
         f"same kind, gives\n# {', '.join(figures)}\n"
     )
     return head + to_yaml(spec)
@@ -180,6 +181,13 @@ def _sentence(plan: SearchPlan, best: Tried | None, validation: Spread | None, t
     if validation is None:
         return f"{found}; none of its trainings with other seeds lasted"
     seeds = f"{validation.n} other {'seed' if validation.n == 1 else 'seeds'}"
-    again = f"; with {seeds} it reaches {spread_text(key, validation)}"
+    spread = " (mean ± standard deviation over the seeds)" if validation.std is not None else ""
+    again = f"; with {seeds} it reaches {spread_text(key, validation)}{spread}"
     tested = "" if test is None else f", and {spread_text(key, test)} on test rows"
-    return found + again + tested
+    flattered = ""
+    if plan.task.spec.evaluation.keep == "best":
+        flattered = (
+            "; validation rows chose the epoch of each training too, so that validation figures, those of fresh seeds "
+            "as well, are likely a little too good"
+        )
+    return found + again + tested + flattered

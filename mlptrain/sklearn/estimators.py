@@ -23,6 +23,7 @@ from mlptrain.experiment.in_memory import Trained, train_in_memory
 from mlptrain.experiment.recorder import metrics_line
 from mlptrain.inference.evaluate import load_kept
 from mlptrain.inference.module import TrainedNetwork
+from mlptrain.keys import run_figure
 from mlptrain.runs.records import Line
 from mlptrain.sklearn.arguments import ONE_EPOCH, automatic_batch, defaults_of, load
 from mlptrain.sklearn.fitted import Fitted, without_updates
@@ -219,7 +220,9 @@ class _MLP(BaseEstimator):
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
     def _say(self, line: Line) -> None:
-        figures = [f"{key} {value:.4f}" for key, value in line.items() if key not in ("epoch", "step", "lr")]
+        figures = [
+            f"{key} {run_figure(key, value)}" for key, value in line.items() if key not in ("epoch", "step", "lr")
+        ]
         if figures:  # none before training without validation rows
             sys.stdout.write("  ".join([f"epoch {line['epoch']}", *figures]) + "\n")
 

@@ -144,6 +144,17 @@ def test_a_folder_of_another_plan_is_refused(tmp_path: Path, override: str) -> N
         compare(FIXED, tmp_path, override)
 
 
+def test_more_seeds_for_a_finished_comparison_are_refused_with_the_reason(tmp_path: Path) -> None:
+    folder = compare(FIXED, tmp_path).path
+    before = (folder / "trials.jsonl").read_bytes()
+    with pytest.raises(RunFolderError, match=r"is finished.+false verdicts more likely.+Begin a new comparison"):
+        compare(FIXED, tmp_path, "scoring.seeds=5")
+    assert (folder / "trials.jsonl").read_bytes() == before
+    (folder / "summary.json").unlink()  # none was seen
+    with pytest.raises(RunFolderError, match=r"holds another plan.+scoring\.seeds differs"):
+        compare(FIXED, tmp_path, "scoring.seeds=5")
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "comparison").mkdir()
     (tmp_path / "comparison" / "thesis.tex").write_text("precious")

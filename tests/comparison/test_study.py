@@ -357,7 +357,8 @@ def test_commands_on_a_study(tmp_path: Path, call: Call) -> None:
     assert call("check", path).out.startswith("small: 2 arms (ReLU, GELU) by test_accuracy, higher is better;")
     planned = call("compare", path, "--plan", "--json").json
     assert planned["scoring_trials"] == 12
-    assert planned["assumed_spread"] < planned["smallest_detectable"] < 0.05
+    assert planned["scored_rows"] == 200
+    assert 1 / 200 < planned["assumed_spread"] < planned["smallest_detectable"] < 0.05  # a row is the least difference
     assert "percentage points" in call("compare", path, "--plan").out
     found = call("compare", path, "--json", "--run-dir", str(tmp_path / "own")).json
     written = json.loads((tmp_path / "own" / "summary.json").read_bytes())
@@ -511,6 +512,24 @@ def test_an_option_changes_a_key_of_an_arm(tmp_path: Path) -> None:
     assert arms["A"].fixed == {"model.hidden": [5], "model.activation": {"name": "gelu"}}
     with pytest.raises(SpecError, match=r"--set arms\.B\.optimizer\.rate=1  arms\.B\.optimizer\.rate: unknown key"):
         load_comparison(file, ["arms.B.optimizer.rate=1"])
+
+
+def test_an_option_changes_a_key_of_an_arm_whose_name_holds_dots_and_signs(tmp_path: Path) -> None:
+    file = write(
+        "arms: {lr.0.1: {}, lr.0.1.b: {model.hidden: [4]}, x (y=1): {model.hidden: [6]}}\n", tmp_path, base=WITH_ADAM
+    )
+    options = ["arms.lr.0.1.model.hidden[0]=5", "arms.lr.0.1.b.model.hidden[0]=7", "arms.x (y=1).model.activation=gelu"]
+    options = ["arms.lr.0.1={model.hidden: [3]}", *options, "arms.new={model.activation: tanh}"]
+    arms = load_comparison(file, options).spec.arms
+    assert {name: arm.fixed.get("model.hidden") for name, arm in arms.items()} == {
+        "lr.0.1": [5], "lr.0.1.b": [7], "x (y=1)": [6], "new": None
+    }  # fmt: skip
+    with pytest.raises(SpecError, match=r"arms has no 'lr'; there are: lr\.0\.1, lr\.0\.1\.b, x \(y=1\)"):
+        load_comparison(file, ["arms.lr.optimizer.lr=1"])
+    with pytest.raises(
+        SpecError, match=r"--set arms\.x \(y=1\)\.optimizer\.lr=-1  arms\.x \(y=1\)\.optimizer\.lr: must be above"
+    ):
+        load_comparison(file, ["arms.x (y=1).optimizer.lr=-1"])
 
 
 @pytest.mark.parametrize("kind", ["search", "comparison"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mlptrain.keys import decimals_for, run_figure
+from mlptrain.report.comparison.units import MINUS, Units
 from mlptrain.report.search import words
 from mlptrain.report.search.figures import (
     Shown,
@@ -24,6 +27,7 @@ from mlptrain.report.search.figures import (
 )
 from mlptrain.report.style import picture_bytes
 from mlptrain.runs.search import SearchSummary, SearchTimings, Spread
+from mlptrain.spec.metrics import figure_text
 
 SPACE: dict[str, Any] = {"optimizer.lr": {"log_uniform": [1e-4, 0.1]}, "model.dropout": [0, 0.125, 0.25]}
 METRIC = {"name": "validation_rmse", "goal": "min"}
@@ -137,6 +141,27 @@ def test_parallel_coordinates_have_a_line_for_every_trial_and_exact_labels() -> 
     assert picture_bytes(figure, "png").startswith(b"\x89PNG")
 
 
+def test_many_keys_stand_in_rows_that_a_page_has_room_for() -> None:
+    space = SPACE | {f"model.key_{index}": ["relu", "gelu"] for index in range(10)}
+    figure = draw_parallel(summary_of(GOOD, space=space))
+    *rows, _ = figure.axes
+    names = [[label.get_text().replace("\n", "") for label in axes.get_xticklabels()] for axes in rows]
+    assert [*names[0], *(name for row in names[1:] for name in row[1:])] == list(space)
+    assert all(above[-1] == below[0] for above, below in pairwise(names))
+    assert figure.get_figwidth() <= 12
+    for axes in rows:
+        assert len([line for line in axes.lines if len(points(line)) > 2]) == len(GOOD)
+
+
+def test_trials_of_one_choice_stand_around_its_place() -> None:
+    summary = summary_of(GOOD, space={"model.dropout": SPACE["model.dropout"]})
+    [axes] = draw_values(summary).axes
+    for index, place in enumerate(axes.get_xticks()):
+        at = [x for number, (x, _) in enumerate(marks(axes)["o"]) if number % 3 == index]
+        assert np.mean(at) == pytest.approx(place)
+        assert len(set(at)) == len(at)
+
+
 def test_a_key_that_a_trial_does_not_have_is_below_its_axis() -> None:
     whole = summary_of(GOOD)
     trials = [one.plain() for one in whole.trials]
@@ -186,7 +211,9 @@ def test_labels_of_keys_end_at_dots_and_underscores() -> None:
     [(61043.2, "61,043"), (53.214, "53.21"), (0.00012345, "0.0001234"), (-3.0, "-3.000"), (0.0, "0"), (None, "none")],
 )
 def test_figures_are_plain(value: float | None, text: str) -> None:
-    assert words.figure_text("rmse", value) == text
+    assert figure_text("rmse", value) == text
+    assert run_figure("validation_rmse", value) == ("–" if value is None else text)
+    assert value is None or Units("rmse", decimals=decimals_for(value, 4)).value(value) == text.replace("-", MINUS)
 
 
 @pytest.mark.parametrize(

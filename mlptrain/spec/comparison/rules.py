@@ -69,7 +69,7 @@ def has_arms(optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm]) -> It
     """One of the two sections says what is compared."""
     if not optimizers and not arms:
         example = "{SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}"
-        yield ("optimizers",), f"required key is missing; e.g. optimizers: {example}"
+        yield ("optimizers",), f"required key is missing, or arms of any keys; e.g. optimizers: {example}"
     elif optimizers and arms:
         yield ("optimizers",), "says a second time what is compared, beside arms; leave one of the two out"
 

@@ -23,6 +23,7 @@ from mlptrain.spec.dump import plain
 from mlptrain.spec.hints import value_hint
 from mlptrain.spec.overrides import key_path
 from mlptrain.spec.reader import Document, KeyPath, dotted
+from mlptrain.spec.rules.registry import Finding
 from mlptrain.spec.search.sections import Choice, Choices, Range, RangeName
 from mlptrain.spec.search.setting import decides, put_all
 from mlptrain.spec.wording import described
@@ -65,7 +66,7 @@ def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice]
                     listed.positions["space", key, index] = document.position((*at, index))
             found = reader.values_of({key: listed.value["space"][key]})
             if any(not of.is_grid for of in found.values()) or len(found) > 1:
-                raise FaultyError([((key,), _one_point(key, value))])
+                raise FaultyError([_not_several(key, value)])
         except FaultyError as error:
             faults += [document.fault(("space", *at), message) for at, message in error.findings]
             continue
@@ -163,6 +164,14 @@ def _as_of_a_range(fault: Fault, document: Document) -> Fault:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _not_several(key: str, value: Any) -> Finding:
+    """What is wrong with a list that a key takes as one value, such as one of lists and numbers."""
+    if any(isinstance(item, list) for item in value):
+        place, item = next((place, item) for place, item in enumerate(value) if not isinstance(item, list))
+        return (key, place), f"must be a list as the values beside it are, got {described(item)}; write {[item]}"
+    return (key,), _one_point(key, value)
 
 
 def _one_point(key: str, value: Any) -> str:
