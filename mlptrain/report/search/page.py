@@ -51,7 +51,10 @@ def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
     edges = f" {counted(beyond, 'trial')} beyond the axis: an arrow at its edge each." if beyond else ""
     edges += f" {counted(lost, 'trial')} without a value: a cross at the edge each." if lost else ""
     half = f"the dotted line ends the first half of the trials, {summary.half.trials} of {summary.asked}"
-    times = "; on the right trials stand where the batch they trained in had ended, and the line at half the seconds"
+    times = (
+        "; on the right by time, as if trials were trained one after another: those of a batch, which train together, "
+        "share its seconds by their epochs, and the line is at half the seconds"
+    )
     lines = " Lines through the same choice lie beside each other." if _has_choices(summary) else ""
     lines += " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""
     lines += f" {counted(beyond, 'trial')} beyond the colour bar: in its darkest colour." if beyond else ""
