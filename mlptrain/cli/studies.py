@@ -180,7 +180,13 @@ def search(
                 allow_code=code,
             )
     path = folder.path
-    _show_result(path, summary.plain(), lambda: show_summary(str(path), summary), as_json=as_json, unwritten=unwritten)
+    _show_result(
+        path,
+        summary.plain(),
+        lambda: show_summary(str(path), summary, allow_code=code),
+        as_json=as_json,
+        unwritten=unwritten,
+    )
     statuses = [trial.status for trial in summary.trials]
     if "completed" not in statuses:
         _nothing_lasted("trial", statuses, "search lower ranges, first of all of learning rates")

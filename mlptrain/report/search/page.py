@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlptrain.report.comparison.words import counted
+from mlptrain.report.comparison.words import allowed, counted
 from mlptrain.report.frame import render
 from mlptrain.report.search import words
 from mlptrain.report.search.figures import Shown, axis_title, ended_at
@@ -35,6 +35,7 @@ def render_search(
         plan=plan.rstrip(),
         best=best.rstrip(),
         best_path=str(folder / "best.yaml"),
+        allowed=allowed(best),
         pictures=pictures,
         captions=_captions(summary, seconds=bool(ended_at(summary, timings))),
         words=words,
