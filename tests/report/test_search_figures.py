@@ -136,6 +136,8 @@ def test_trials_share_the_seconds_of_their_batch_by_their_epochs() -> None:
 def test_what_half_of_a_pruned_bracket_would_have_found_is_not_known() -> None:
     told = words.half_text(summary_of(GOOD[:6][::-1], pruned=(0, 1, 2, 3)))
     assert told.startswith("what half the budget would have found is not known: none of the first 3 trials")
+    of_a_grid = summary_of(GOOD[:4], method="grid", half={"trials": 2, "number": 1, "value": 50.1})
+    assert words.half_text(of_a_grid).startswith("the first half of the grid, 2 trials, would have found 50.10")
     assert words.half_text(summary_of([None, None, 50.0, 51.0])) == "the first 2 trials alone would have found nothing"
 
 

@@ -129,9 +129,11 @@ def half_text(summary: SearchSummary) -> str:
     if half.value is None or chosen is None:
         return f"the first {half.trials} trials alone would have found nothing"
     found = figure_text(summary.metric.key, half.value)
+    # A grid is tried in the order of its values: its first half is no fair half.
+    which = "the first half of the grid" if summary.method == "grid" else "half the budget"
     if half.number == chosen.number:
-        return f"half the budget, {half.trials} trials, would have found the same setting"
-    return f"half the budget, {half.trials} trials, would have found {found} (trial {half.number})"
+        return f"{which}, {half.trials} trials, would have found the same setting"
+    return f"{which}, {half.trials} trials, would have found {found} (trial {half.number})"
 
 
 def trial_rows(summary: SearchSummary) -> list[list[str]]:
