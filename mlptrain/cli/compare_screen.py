@@ -13,7 +13,9 @@ from mlptrain.report.comparison.budgets import half_text
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
+from mlptrain.report.search.words import figure_text
 from mlptrain.runs.comparison import Summary, Timings
+from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.foreign import is_code_allowed
 from mlptrain.system.text import duration
 
@@ -27,8 +29,9 @@ _MAX_PAIRS = 15  # as many as six optimizers have
 class TrialProgress(Fetching, Progress):
     """Live progress over trials: a bar for each phase in a terminal, lines elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: ComparedMetric | None = None) -> None:
         super().__init__()
+        self._metric = metric  # of a search, whose best value so far is shown too
         self._phases: RichProgress | None = None
         self._phase: Any = None
         self._name = ""
@@ -65,9 +68,10 @@ class TrialProgress(Fetching, Progress):
             self._printed = time.monotonic()
             self._console.print(f"{self._name}: {self._shown()}")
 
-    def show_beside(self, text: str) -> None:
-        """A text beside the number of trials, from now on."""
-        self._beside = text
+    def best(self, value: float) -> None:
+        """The best value so far, which stands beside the number of trials from now on."""
+        if self._metric is not None:
+            self._beside = f"  best {self._metric.name} {figure_text(self._metric.key, value)}"
         if self._phases is not None:
             self._phases.update(self._phase, shown=self._shown())
 
@@ -75,8 +79,7 @@ class TrialProgress(Fetching, Progress):
         gained, seconds = self._done - self._before, time.monotonic() - self._started
         remaining = self._total - self._done
         left = f"  {duration(seconds / gained * remaining)} left" if gained > 0 and remaining > 0 else ""
-        beside = f"  {self._beside}" if self._beside else ""
-        return f"{int(self._done)} of {int(self._total)} trials{left}{beside}"
+        return f"{int(self._done)} of {int(self._total)} trials{left}{self._beside}"
 
 
 def show_preview(name: str, plan: Mapping[str, Any]) -> None:

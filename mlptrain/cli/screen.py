@@ -197,6 +197,10 @@ class Fetching:
             self._bars.stop()
             self._bars = None
 
+    def note(self, text: str) -> None:
+        """What is odd about the data, or not as the configuration says."""
+        say(f"note: {text}", err=True)
+
     def new_bars(self, *columns: Any) -> RichProgress:
         """Bars of these columns; those before them, as of a download that is over, stop."""
         from rich.progress import Progress as RichProgress
@@ -410,7 +414,7 @@ def _show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
     in_width = _has_width(console())
     head = [*first, *(name.replace("_", "\n" if in_width else "_") for name in figures), "age"]
     numbers = range(len(first) - 2, len(head))
-    if in_width and sum(_widest(column) + 3 for column in zip(head, *rows, strict=True)) > console().width:
+    if in_width and _natural_width([head, *rows]) > console().width:
         head, rows, numbers = _stacked(first, figures, rows)
     title = "figures of the kept weights; losses are means per example" if figures else None
     show_table(head, rows, title=title, right=numbers)
@@ -434,8 +438,9 @@ def _stacked(
     return head, stacked, range(2, len(head))
 
 
-def _widest(texts: Iterable[str]) -> int:
-    return max(len(line) for text in texts for line in text.split("\n"))
+def _natural_width(rows: Sequence[Sequence[str]]) -> int:
+    columns = zip(*rows, strict=True)
+    return sum(max(len(line) for text in column for line in text.split("\n")) + 3 for column in columns)
 
 
 def show_finding(finding: Finding) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlptrain.cli.compare_screen import TrialProgress, show_cost
+from mlptrain.cli.compare_screen import show_cost
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.comparison.words import counted
 from mlptrain.report.search.notes import notes_of
@@ -16,18 +16,6 @@ from mlptrain.runs.search import SearchSummary
 from mlptrain.spec.search.sections import SearchSpec
 
 _BEST = 5  # trials that are shown
-
-
-class ShownProgress(TrialProgress):
-    """Live progress over trials, with the best value so far."""
-
-    def __init__(self, spec: SearchSpec) -> None:
-        super().__init__()
-        self._metric = spec.judged_by
-
-    def best(self, value: float) -> None:
-        """The best value so far."""
-        self.show_beside(f"best {self._metric.name} {figure_text(self._metric.key, value)}")
 
 
 def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:

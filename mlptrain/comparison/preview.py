@@ -7,6 +7,8 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mlptrain.comparison.plan import Plan
@@ -42,9 +44,9 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
     """
     spec, data_dir = plan.spec, data_folder(data_dir)
     task_data(plan.task, data_dir, on_fetch=on_fetch)
-    tuning = plan.tuning_batches(plan.first_grids(), data_dir=data_dir)
+    tuning = plan.tuning_batches(plan.first_grids())
     chosen = {name: candidate.settings()[0] for name, candidate in spec.compared.items()}
-    scoring = plan.scoring_batches(chosen, data_dir=data_dir)
+    scoring = plan.scoring_batches(chosen)
     tuning_trials, scoring_trials = (sum(len(batch.trials) for batch in some) for some in (tuning, scoring))
     epochs, trials = spec.base.training.epochs, tuning_trials + scoring_trials
     possible = verdict_possible(len(spec.scoring_seeds), pairs=spec.pairs)
@@ -59,7 +61,7 @@ def preview(plan: Plan, *, data_dir: AnyPath | None = None, on_fetch: OnFetch | 
         "scoring_trials": scoring_trials,
         "batches": len(tuning) + len(scoring),
         "models_at_once": max(len(batch.trials) for batch in [*tuning, *scoring]),
-        "seconds": epochs * (seconds_per_epoch(tuning) + seconds_per_epoch(scoring)),
+        "seconds": epochs * sum(seconds_per_epoch(some, data_dir) for some in (tuning, scoring)),
         "bytes": bytes_of(trials, epochs=epochs * trials),
         "seeds": len(spec.scoring_seeds),
         "seeds_for_verdict": seeds_for_verdict(spec.pairs),
@@ -84,13 +86,15 @@ def bytes_of(trials: int, *, epochs: int) -> int:
     return trials * _BYTES_PER_RECORD + _BYTES_PER_EPOCH * epochs
 
 
-def seconds_per_epoch(batches: Sequence[TrialBatch]) -> float:
+def seconds_per_epoch(batches: Sequence[TrialBatch], data_dir: Path) -> float:
     """Of all batches one after the other, by a probe of the largest."""
-    largest = max(batches, key=lambda batch: len(batch.trials), default=None)
-    return probe(largest) / len(largest.trials) * sum(len(batch.trials) for batch in batches) if largest else 0.0
+    if not batches:
+        return 0.0
+    largest = replace(max(batches, key=lambda batch: len(batch.trials)), data_dir=data_dir)
+    return _probe(largest) / len(largest.trials) * sum(len(batch.trials) for batch in batches)
 
 
-def probe(batch: TrialBatch) -> float:
+def _probe(batch: TrialBatch) -> float:
     """Seconds per epoch, evaluation included, when the models of this batch train together.
 
     The first of its parts, which are models of one form each, are trained, and stand for the others.
@@ -100,15 +104,13 @@ def probe(batch: TrialBatch) -> float:
         splits = splits_of(batch, experiments)
         parts = parts_of(experiments, splits)[:MAX_PARTS]
         seconds = [
-            _probe(
-                [experiments[place] for place in part], [splits[place] for place in part], PROBE_SECONDS / len(parts)
-            )
+            _probe_of_part([experiments[at] for at in part], [splits[at] for at in part], PROBE_SECONDS / len(parts))
             for part in parts
         ]
     return sum(seconds) * len(experiments) / sum(map(len, parts))
 
 
-def _probe(experiments: Sequence[Experiment], splits: Sequence[Splits], most: float) -> float:
+def _probe_of_part(experiments: Sequence[Experiment], splits: Sequence[Splits], most: float) -> float:
     """Of models that share a trainer, by training them for at ``most`` so many seconds."""
     whole: list[float] = []  # epochs
     evaluating, began, steps = 0.0, 0.0, 0

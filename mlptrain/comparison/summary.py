@@ -24,9 +24,9 @@ from mlptrain.runs.comparison import (
     StudyTrial,
     Summary,
     TimeToTarget,
-    TrialRecord,
     TriedSetting,
 )
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
 from mlptrain.spec.foreign import defaults_of

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
+
+from pydantic import Field
 
 from mlptrain.errors import RunFolderError
 from mlptrain.spec.kinds import COMPARISON, SEARCH, Kind
@@ -12,6 +14,7 @@ from mlptrain.system.jsonfiles import Record, read_json, to_json
 from mlptrain.system.paths import AnyPath, user_path
 
 Result = TypeVar("Result", bound=Record)
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
 def study_in(path: AnyPath) -> Kind | None:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.sources.tables.formats import by_name
+from mlptrain.sources.tables.kinds import by_name
 from mlptrain.spec.syntax import LOADER, NOT_PRINTABLE, explain
 from mlptrain.system.files import read_regular
 

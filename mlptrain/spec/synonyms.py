@@ -449,6 +449,8 @@ KEYS_NOT_OFFERED = {
         "lr_find find_lr lr_finder lr_range_test range_test lr_range auto_lr auto_lr_find tune_lr lr_tune lr_tuner "
         "auto_scale_lr suggest_lr lr_search lr_suggestion"
     ),
+    "a place to run is not offered in this file; it is a key of a comparison or a search, and an option of "
+    "`mlptrain lr-find CONFIG --executor ray`": "executor ray",
     "a sign of decimals or thousands is not offered as a key; it is detected from the numbers, as `mlptrain data show "
     "CONFIG` says": "decimal decimal_sep decimal_separator decimal_sign thousands thousands_sep thousands_separator",
     "an encoding of the file is not offered as a key; UTF-8, UTF-16 and Windows-1252 are detected from its bytes": (

@@ -77,7 +77,7 @@ def test_a_batch_that_is_not_whole_is_trained_again_whole(tmp_path: Path) -> Non
 def test_a_trial_on_record_in_another_batch_is_not_taken_from_it(tmp_path: Path) -> None:
     """Which models train together decides the last bits, so a restart may not regroup them."""
     plan = plan_of(TUNED, tmp_path)
-    whole = plan.tuning_batches(plan.first_grids(), data_dir=data_folder())[0]
+    whole = replace(plan.tuning_batches(plan.first_grids())[0], data_dir=data_folder())
     parts = [
         replace(whole, trials=whole.trials[some], identities=whole.identities[some])
         for some in (slice(4), slice(4, None))

@@ -16,16 +16,18 @@ from scipy import stats
 
 from mlptrain.comparison import compare as run
 from mlptrain.comparison import make_plan
-from mlptrain.comparison.executors import Local
+from mlptrain.comparison.pairing import check_paired
 from mlptrain.comparison.statistics import holm
-from mlptrain.comparison.trials import Trial, check_paired, run_batch
+from mlptrain.comparison.trials import Trial, run_batch
 from mlptrain.comparison.verdicts import compare_all
 from mlptrain.errors import RunFolderError, SpecError
+from mlptrain.executors import Local
 from mlptrain.experiment.build import SharedData
 from mlptrain.report.comparison.outputs import comparison_page, write_outputs
 from mlptrain.report.comparison.rows import time_rows
 from mlptrain.report.comparison.words import caveats, describe_setting
-from mlptrain.runs.comparison import ComparisonFiles, StudyPair, StudySummary, TrialRecord
+from mlptrain.runs.comparison import ComparisonFiles, StudyPair, StudySummary
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.dump import yaml_text
 from tests.command import Call

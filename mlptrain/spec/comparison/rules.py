@@ -17,14 +17,13 @@ from mlptrain.spec.comparison.sections import (
     Candidate,
     ComparedMetric,
     ComparisonSpec,
-    ExecutorSpec,
-    RayExecutor,
     ScoringSpec,
     TargetSpec,
     TuningSpec,
     seeds_for_verdict,
 )
 from mlptrain.spec.data import DataSpec
+from mlptrain.spec.executor import ExecutorSpec, RayExecutor
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
 from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec

@@ -10,9 +10,10 @@ from typing import Any
 from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.rules import executor_warnings, metric_is_recorded, split_and_key
-from mlptrain.spec.comparison.sections import ComparedMetric, RayExecutor
+from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.comparison.sections import ScoringSpec as AnySplit
 from mlptrain.spec.data import DataSpec
+from mlptrain.spec.executor import RayExecutor
 from mlptrain.spec.experiment import EvaluationSpec
 from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.kinds import SEARCH
