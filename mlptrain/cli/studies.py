@@ -132,7 +132,7 @@ def search(
     ] = False,
     run_dir: _RunDir = None,
     data_dir: DataDir = None,
-    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
+    code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Search for good values of any keys; score the best setting on fresh seeds, and on test rows that no trial used.
