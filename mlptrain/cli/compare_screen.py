@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.screen import Fetching, say, show_table
 from mlptrain.comparison.study import Progress
+from mlptrain.report.comparison.budgets import half_text
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import (
@@ -143,6 +144,8 @@ def show_summary(folder: str, summary: Summary, timings: Timings) -> None:
     for note in (*caveats(summary), *_failures(summary)):
         say(f"note: {note}")
     say(summary.sentence)
+    if (half := half_text(summary, timings)) is not None:
+        say(half)
     say(f"comparison: {folder}")
     say(f"page: mlptrain report {shlex.quote(folder)}")
     command = "compare-optimizers" if summary.compared_by is None else "compare"

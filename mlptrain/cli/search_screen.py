@@ -33,7 +33,7 @@ def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
     show_cost(plan, without="the drawing of settings")
 
 
-def show_summary(folder: str, summary: SearchSummary) -> None:
+def show_summary(folder: str, summary: SearchSummary, *, allow_code: bool = False) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
     head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary, once=True) if row[2] in ("status", "completed")]
     title = f"the best of {trials_text(summary)} by {summary.metric.name}"
@@ -60,4 +60,5 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
         figure = first.status if value is None else f"{split}_{key} {figure_text(key, value)}"
         others = f", one of the {len(summary.scored)}" if len(summary.scored) > 1 else ""
         say(f"best.yaml: the training with seed {first.seed}{others}, by itself: {figure}")
-        say(f"train: mlptrain train {shlex.quote(f'{folder}/best.yaml')}")
+        allowed = " --allow-code" if allow_code else ""
+        say(f"train: mlptrain train {shlex.quote(f'{folder}/best.yaml')}{allowed}")

@@ -132,7 +132,7 @@ def search(
     ] = False,
     run_dir: _RunDir = None,
     data_dir: DataDir = None,
-    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
+    code: AllowCode = False,
     as_json: Json = False,
 ) -> None:
     """Search for good values of any keys; score the best setting on fresh seeds, and on test rows that no trial used.
@@ -169,7 +169,13 @@ def search(
                 loaded.spec, run_dir=run_dir, data_dir=data_dir, hours=hours, progress=progress, on_summary=write
             )
     path = folder.path
-    _show_result(path, summary.plain(), lambda: show_summary(str(path), summary), as_json=as_json, unwritten=unwritten)
+    _show_result(
+        path,
+        summary.plain(),
+        lambda: show_summary(str(path), summary, allow_code=code),
+        as_json=as_json,
+        unwritten=unwritten,
+    )
     statuses = [trial.status for trial in summary.trials]
     if "completed" not in statuses:
         _nothing_lasted("trial", statuses, "search lower ranges, first of all of learning rates")

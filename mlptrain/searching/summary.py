@@ -17,6 +17,7 @@ from mlptrain.spec import to_yaml
 from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm
 from mlptrain.spec.metrics import figure_text
+from mlptrain.spec.optimizer import Foreign
 from mlptrain.spec.search.sections import Choice, Range
 
 EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
@@ -113,9 +114,10 @@ def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str
     figures: list[str] = [first.status if first.validation is None else f"{metric.name} {first.validation}"]
     if first.test is not None:
         figures.append(f"test_{metric.key} {first.test}")
+    allowed = " --allow-code" if isinstance(spec.optimizer, Foreign) and spec.optimizer.path is not None else ""
     head = (
-        f"# The best of {trials_text(summary)} of {summary.name}. `mlptrain train` on this file, on a machine of the "
-        f"same kind, gives\n# {', '.join(figures)}\n"
+        f"# The best of {trials_text(summary)} of {summary.name}. `mlptrain train{allowed}` on this file, on a "
+        f"machine of the same kind, gives\n# {', '.join(figures)}\n"
     )
     return head + to_yaml(spec)
 

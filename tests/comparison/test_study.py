@@ -435,6 +435,9 @@ BAD: dict[str, tuple[str, str, str]] = {  # the text, the faulty path, and its m
     "a misspelt grid": (
         "arms: {A: {}, B: {optimizer.lr: {loggrid: [0.1, 1, 2]}}}", "arms.B.optimizer.lr", "did you mean 'log_grid'?"
     ),
+    "an unknown key with one value": (
+        "arms: {A: {}, B: {model.hiden: [3]}}", "arms.B.model.hiden", "did you mean 'hidden'?"
+    ),
     "an unknown key to choose": (
         "arms: {A: {}, B: {model.droput: [0.1, 0.2]}}", "arms.B.model.droput", "did you mean 'dropout'?"
     ),

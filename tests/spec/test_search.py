@@ -47,6 +47,8 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
             "space: {optimizer.learning_rate: [1, 2]}\n",
             "6:9  space.optimizer.learning_rate: unknown key; did you mean 'lr'?",
         ),
+        ("space: {model.hiden: [[3]]}\n", "6:9  space.model.hiden: unknown key; did you mean 'hidden'?"),
+        ("space: {model.actvation: relu}\n", "6:9  space.model.actvation: unknown key; did you mean 'activation'?"),
         ("space: {model.dropout: [0.5]}\n", "6:24  space.model.dropout: is one point, 0.5"),
         ("space: {model.dropout: 0.5}\n", "6:24  space.model.dropout: is one point, 0.5"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -376,6 +377,11 @@ def _budgets_differ(summary: Summary) -> bool:
 def what(summary: Summary) -> str:
     """What is compared: ``optimizer`` or ``arm``."""
     return "optimizer" if summary.compared_by is None else "arm"
+
+
+def allowed(text: str) -> str:
+    """What the command that trains a plan or a best setting ends with: code of one's own stands there with its hash."""
+    return " --allow-code" if re.search(r"^ +path: .*\.py\W?\n +sha256: ", text, re.MULTILINE) else ""
 
 
 def counted(number: int, what: str) -> str:

@@ -33,7 +33,6 @@ from mlptrain.spec.search.sections import Choice, Range
 _MAP = "viridis"
 _BETTER = 0.75  # the part of the trials that axes and colours always hold
 _REACH = 2.5  # what lies so many times as far from the best as that part reaches is drawn at the edge
-_MOMENTS = 3  # moments at least that a panel of seconds needs: of fewer, all trials would stand over each other
 _WIDTH = 7.2  # inches
 _LONG_LABEL = 40  # letters of an axis's label, from which on it has two lines
 _LINE = 17  # letters of a key or a choice in one line of a label
@@ -308,7 +307,7 @@ def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
         if min(seconds) <= max(seconds) / 2:  # else nothing had been found by then
             panels[1].axvline(max(seconds) / 2, color=QUIET, linestyle=":", linewidth=1.2)
         panels[1].set_xlim(0, 1.03 * max(seconds))
-        panels[1].set_xlabel("seconds of training")
+        panels[1].set_xlabel("seconds of training, one after another")
     panels[0].yaxis.set_major_formatter(_ticks(summary))
     set_title(figure, fitted(f"{summary.name}: the best so far", figure.get_figwidth()))
     best = Line2D([], [], color=COLOURS[0], linewidth=2, label="best so far, of completed trials")
@@ -396,15 +395,27 @@ def best_over(trials: Sequence[Tried], *, higher_is_better: bool) -> list[float 
 
 
 def ended_at(summary: SearchSummary, timings: SearchTimings) -> list[float]:
-    """The seconds of training after which the batch of each trial had ended, of one without any the seconds before it.
+    """The seconds of training after which each trial had ended, as if it had been trained after the one before it.
 
-    None where not all are known, or too few batches were trained one after the other to tell trials apart by them.
+    Trials that trained together share the seconds of their batch by their epochs. One without any training ends with
+    the one before it. Empty where not all are known.
     """
-    moments = dict(zip(timings.seconds, itertools.accumulate(timings.seconds.values()), strict=True))
-    batches = {trial: batch for batch, trials in timings.trials.items() for trial in trials}
-    found: list[float | None] = []
+    epochs = {trial.trial: trial.epochs for trial in summary.trials}
+    moments: dict[str, float] = {}
+    end = 0.0
+    for batch, seconds in timings.seconds.items():
+        names = timings.trials.get(batch, [])
+        counts = [epochs.get(name, 0) for name in names]
+        shares = counts if any(counts) else [1] * len(names)
+        for name, reached in zip(names, itertools.accumulate(shares), strict=True):
+            moments[name] = end + seconds * reached / sum(shares)
+        end += seconds
+    found: list[float] = []
     for trial in summary.trials:
-        before = found[-1] if found else 0.0
-        found.append(before if trial.reason is not None else moments.get(batches.get(trial.trial, "")))
-    known = [moment for moment in found if moment is not None]
-    return known if len(known) == len(found) and len(set(known)) >= _MOMENTS else []
+        if trial.reason is not None:
+            found.append(found[-1] if found else 0.0)
+        elif trial.trial in moments:
+            found.append(moments[trial.trial])
+        else:
+            return []
+    return found

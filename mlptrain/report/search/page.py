@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlptrain.report.comparison.words import counted
+from mlptrain.report.comparison.words import allowed, counted
 from mlptrain.report.frame import render
 from mlptrain.report.search import words
 from mlptrain.report.search.figures import KEYS_IN_A_ROW, Shown, axis_title, ended_at
@@ -36,6 +36,7 @@ def render_search(
         plan=plan.rstrip(),
         best=best.rstrip(),
         best_path=str(folder / "best.yaml"),
+        allowed=allowed(best),
         pictures=pictures,
         captions=_captions(summary, seconds=bool(ended_at(summary, timings))),
         words=words,
@@ -53,7 +54,10 @@ def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
     edges += f" {counted(lost, 'trial')} without a value: a cross at the edge each." if lost else ""
     early = " A pruned trial stands at its value of an earlier epoch." if pruned else ""
     half = f"the dotted line ends the first half of the trials, {summary.half.trials} of {summary.asked}"
-    times = "; on the right trials stand where the batch they trained in had ended, and the line at half the seconds"
+    times = (
+        "; on the right by time, as if trials were trained one after another: those of a batch, which train together, "
+        "share its seconds by their epochs, and the line is at half the seconds"
+    )
     lines = " A row begins with the key that the one above ends with." if len(summary.space) > KEYS_IN_A_ROW else ""
     lines += " Lines through the same choice lie beside each other." if _has_choices(summary) else ""
     lines += " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""

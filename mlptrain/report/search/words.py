@@ -39,7 +39,9 @@ def of_importances(summary: SearchSummary) -> list[str]:
     whole = f"{counted(completed, 'trial')} trained to the end"
     if not summary.importances:
         return (
-            [] if keys == 1 or not completed else [f"importances are left out: {whole} say too little of {keys} keys"]
+            []
+            if keys == 1 or not completed
+            else [f"importances are left out: {whole} say{'s' if completed == 1 else ''} too little of {keys} keys"]
         )
     notes = [
         f"importances are of {whole}, as mean and range over resamples of these: where ranges overlap, which key "
@@ -115,12 +117,19 @@ def repeated_text(summary: SearchSummary) -> str:
 def half_text(summary: SearchSummary) -> str:
     """What half the budget would have found."""
     half, chosen = summary.half, summary.chosen
+    if half.value is None and chosen and any(trial.status == "pruned" for trial in summary.trials[: half.trials]):
+        return (
+            f"what half the budget would have found is not known: none of the first {half.trials} trials, which were "
+            "pruned beside the others, trained to its end"
+        )
     if half.value is None or chosen is None:
         return f"the first {half.trials} trials alone would have found nothing"
     found = figure_text(summary.metric.key, half.value)
+    # A grid is tried in the order of its values: its first half is no fair half.
+    which = "the first half of the grid" if summary.method == "grid" else "half the budget"
     if half.number == chosen.number:
-        return f"half the budget, {half.trials} trials, would have found the same setting"
-    return f"half the budget, {half.trials} trials, would have found {found} (trial {half.number})"
+        return f"{which}, {half.trials} trials, would have found the same setting"
+    return f"{which}, {half.trials} trials, would have found {found} (trial {half.number})"
 
 
 def trial_rows(summary: SearchSummary, *, once: bool = False) -> list[list[str]]:

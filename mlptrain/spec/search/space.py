@@ -18,7 +18,7 @@ from typing import Any, get_args
 from mlptrain.errors import Fault, SpecError
 from mlptrain.spec.comparison.arms import Base, Changing, SettingsReader, Values, example_of, is_section
 from mlptrain.spec.comparison.candidates import FaultyError
-from mlptrain.spec.comparison.changes import form_at
+from mlptrain.spec.comparison.changes import form_at, is_unknown
 from mlptrain.spec.dump import plain
 from mlptrain.spec.hints import value_hint
 from mlptrain.spec.overrides import key_path
@@ -65,7 +65,7 @@ def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice]
                 for index in (0, 1):
                     listed.positions["space", key, index] = document.position((*at, index))
             found = reader.values_of({key: listed.value["space"][key]})
-            if any(not of.is_grid for of in found.values()) or len(found) > 1:
+            if len(found) > 1 or not (is_unknown(key_path(key) or ()) or all(of.is_grid for of in found.values())):
                 raise FaultyError([_not_several(key, value)])
         except FaultyError as error:
             faults += [document.fault(("space", *at), message) for at, message in error.findings]
@@ -93,6 +93,8 @@ def _with_lists(document: Document) -> Document:
 
 def _range(key: str, value: Any) -> Range | None:
     """A range; None for what is a list of values. Raises FaultyError."""
+    if value and not isinstance(value, dict) and is_unknown(key_path(key) or ()):
+        return None  # which is its fault, however many values it has
     if isinstance(value, list):
         if len(value) < 2:
             raise FaultyError([((key,), _one_point(key, value))])
