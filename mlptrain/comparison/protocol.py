@@ -10,7 +10,7 @@ from typing import Any
 
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
-from mlptrain.comparison.study import Progress, Running, checked, running
+from mlptrain.comparison.study import Progress, Running, check_optimizers, checked, running
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial
@@ -21,6 +21,7 @@ from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import Changes, value_of
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.comparison.sections import ComparisonSpec
+from mlptrain.spec.foreign import code_allowed
 from mlptrain.system.paths import AnyPath
 
 OnSummary = Callable[[ComparisonFolder, Summary], None]
@@ -49,6 +50,13 @@ def compare(
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
     plan = make_plan(checked(spec, overrides, load_comparison, allow_code=allow_code))
+    with code_allowed(allow_code):
+        firsts = (
+            Trial("tuning", name, setting, 0)
+            for name, candidate in plan.spec.compared.items()
+            for setting in candidate.settings()[:1]
+        )
+        check_optimizers(firsts, plan.task)
     files = ComparisonFolder.of(plan, folder=run_dir)
     with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
         tuned = _tune(plan, study)

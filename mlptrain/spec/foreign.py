@@ -20,12 +20,12 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from mlptrain.errors import UserError
+from mlptrain.errors import Fault, SpecError, UserError
 from mlptrain.spec.hints import close, compact
 from mlptrain.spec.optimizer import CODE_PATTERN, Foreign, OptimizerSpec
 from mlptrain.spec.reader import Document, KeyPath
@@ -45,6 +45,7 @@ _allowed = [False]
 _modules: dict[tuple[str, str], ModuleType] = {}  # by file and digest
 _shipped: dict[str, bytes] = {}  # by file, which need not be here
 _inspected: dict[str, _Signature] = {}  # by the name of a class
+_named: dict[str, Fault] = {}  # by the name of a class, a fault where a configuration names it
 
 
 @contextmanager
@@ -115,11 +116,11 @@ class _Place:
         return self.name.partition(":")[2]
 
 
-def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> bool:
+def inspect_code(document: Document, path: KeyPath, *, imports: bool = True, grids: bool = True) -> bool:
     """Check the section at ``path`` where it names a class by its import path, and write out what its constructor has.
 
-    Every value may be a grid, as a comparison has them. Faults join the document's; returns whether there are none and
-    the class was looked at, which it is not without ``imports``. Raises nothing.
+    With ``grids`` every value may be one, as a comparison has them. Faults join the document's; returns whether there
+    are none and the class was looked at, which it is not without ``imports``. Raises nothing.
     """
     parent: Any = document.value
     for key in path[:-1]:
@@ -145,8 +146,9 @@ def inspect_code(document: Document, path: KeyPath, *, imports: bool = True) -> 
             faults.append(error)
         else:
             section = signature.completed(section)
-            faults += signature.faults(section)
+            faults += signature.faults(section, grids=grids)
             _inspected[name] = signature
+            _remember(name, document.fault((*path, "name"), ""))
     parent[path[-1]] = section
     for fault in faults:
         unknown = str(fault).startswith("unknown key")
@@ -162,6 +164,21 @@ def defaults_of(name: str) -> Mapping[str, Any]:
 def takes(name: str, key: str) -> bool:
     """Whether the constructor of an inspected class has the argument ``key``."""
     return name in _inspected and _inspected[name].takes(key)
+
+
+def _remember(name: str, fault: Fault) -> None:
+    """Where a file names a class, for ``refused``: by the longest path, since that of an arm is read as a base's too."""
+    known = _named.get(name, fault)
+    is_shorter = known.source == fault.source and len(known.path) > len(fault.path)
+    if fault.source and fault.line is not None and not is_shorter:
+        _named[name] = fault
+
+
+def refused(section: Foreign, reason: str) -> UserError:
+    """That a class is of no use, at its place where this process has read a configuration that names it."""
+    if section.name in _named:
+        return SpecError([replace(_named[section.name], message=reason)])
+    return UserError(f"optimizer '{section.name}' {reason}")
 
 
 def tells_matrices_apart(section: Foreign) -> bool:
@@ -403,8 +420,8 @@ class _Signature:
             usual["weight_decay"] = float(usual["weight_decay"])
         return {**section, **{key: value for key, value in usual.items() if key not in section}, **rate}
 
-    def faults(self, section: Mapping[str, Any]) -> list[CodeError]:
-        """What the constructor says of a section."""
+    def faults(self, section: Mapping[str, Any], *, grids: bool) -> list[CodeError]:
+        """What the constructor says of a section, whose values may be ``grids`` of them."""
         found = []
         given = {key: value for key, value in section.items() if key not in _OURS}
         for key, value in list(given.items()):
@@ -414,9 +431,9 @@ class _Signature:
                 found.append(self._unknown(key))
             elif isinstance(value, float) and not math.isfinite(value):
                 found.append(CodeError(key, f"must be a finite number, got {value}"))
-            elif isinstance(value, dict) and isinstance(value.get("log_grid"), list) and value["log_grid"]:
+            elif grids and isinstance(value, dict) and isinstance(value.get("log_grid"), list) and value["log_grid"]:
                 given[key] = value["log_grid"][0]
-            elif isinstance(value, list) and value and self._is_grid(key, value):
+            elif grids and isinstance(value, list) and value and self._is_grid(key, value):
                 given[key] = value[0]
             elif key not in _BASE and (expected := _expected(self.defaults.get(key), value)):
                 found.append(CodeError(key, must_be(expected, value)))

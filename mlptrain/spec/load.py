@@ -163,7 +163,7 @@ def _load(
     document.value.setdefault("name", folder_name(default_name))
     if facts is None:  # of a configuration on record, nothing but its own folder is read
         anchor(document)
-        if not inspect_code(document, ("optimizer",), imports=imports):
+        if not inspect_code(document, ("optimizer",), imports=imports, grids=False):
             document.value["optimizer"] = STAND_IN  # whose faults are reported already
     rules = RULES if facts is not None else (*RULES, initial_weights_fit)
     spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)

@@ -331,7 +331,7 @@ def check_state(
 
 
 def _unusable(section: optimizer.Foreign, reason: str) -> UserError:
-    return UserError(f"optimizer '{section.name}' cannot train here: {reason}")
+    return foreign.refused(section, f"cannot train here: {reason}")
 
 
 def _line(error: Exception) -> str:
