@@ -167,7 +167,7 @@ def takes(name: str, key: str) -> bool:
 
 
 def _remember(name: str, fault: Fault) -> None:
-    """Where a file names a class, for ``refused``: by the longest path, since that of an arm is read as a base's too."""
+    """Where a file names a class, for ``refused``: by the longest path, since an arm's is read as a base's too."""
     known = _named.get(name, fault)
     is_shorter = known.source == fault.source and len(known.path) > len(fault.path)
     if fault.source and fault.line is not None and not is_shorter:

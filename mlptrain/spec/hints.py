@@ -71,11 +71,6 @@ def _answer(word: object, allowed: Collection[str], place: str, sections: Sectio
     return answers[slip] if slip and len(written) > 2 else None
 
 
-def _undoubled(word: str) -> str:
-    """A word without the second of equal letters beside each other."""
-    return re.sub(r"(.)\1+", r"\1", word)
-
-
 def _is_possible(answer: str, allowed: Collection[str]) -> bool:
     """Whether the suggested name, or that of the suggested mapping, is among those allowed here."""
     return answer.startswith(";") or re.sub(r"^{name: (\w+),.*}$", r"\1", answer.partition("?")[0]) in allowed
@@ -111,12 +106,10 @@ class UnknownKey:
             if answer := _rows(KEYS_OF.get(section.__name__, {})).get(word):
                 return f"unknown key; did you mean '{answer}'?" if answer in self.allowed else f"unknown key; {answer}"
         here = {compact(name): name for name in self.allowed}
-        if one := here.get(f"{word}s") or (word.endswith("s") and here.get(word[:-1])):
-            return f"unknown key; did you mean '{one}'?"
         for exact in (word, _ASPECT.sub("", word)):
             if answer := self._known(exact, here):
                 return answer
-        slip = close(word, here) or next((known for known in here if _undoubled(known) == _undoubled(word)), None)
+        slip = close(word, here)
         if slip is None and len(word) > 4:
             slip = close(word, _words(self.model).get(word[0], []), at_least=0.88)
         return (slip and self._known(slip, here)) or f"unknown key; known here: {', '.join(self.allowed)}"

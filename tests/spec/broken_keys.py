@@ -18,7 +18,6 @@ UNKNOWN_KEYS: dict[str, Case] = {
     "top, of a section elsewhere": ("«learning_rate: 1", "learning_rate", ["did you mean optimizer.lr?"]),
     "schedule, of none": ("schedule: {name: constant, «cycle: 3}", "schedule.cycle", ["unknown key"]),
     "data, misspelt": ("data: {name: mnist, «scalling: unit}", "data.scalling", ["did you mean 'scaling'?"]),
-    "optimizer, a letter twice": ("optimizer: {name: sgd, «lrr: 1}", "optimizer.lrr", ["did you mean 'lr'?"]),
     "data, of Keras": ("data: {name: mnist, «validation_split: 0.1}", "data.validation_split", ["mean 'validation'?"]),
     "data, of another data set": ("data: {name: mnist, «noise: 0.1}", "data.noise", ["belongs to data spirals"]),
     "data, of the top": ("data: {name: mnist, «seed: 1}", "data.seed", ["belongs to the top level"]),

@@ -77,7 +77,6 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
         (f"{RATE}metric: test_accuracy\n", "metric.name: would choose by test rows"),
         (f"{RATE}metric: validation_rmse\n", "metric.name: rmse "),
         (f"{RATE}scoring: {{seeds: [100]}}\n", "7:18  scoring.seeds: 100 is the search's own seed"),
-        (f"{RATE}scoring: {{seed: 3}}\n", "7:11  scoring.seed: unknown key; did you mean 'seeds'?"),
         (f"{RATE}model: {{hidden: [4]}}\n", "7:1  model: unknown key here; it belongs to base.model"),
         (
             "space: {optimizer: [{name: 'signs:Sign', lr: 0.1}, {name: sgd, lr: 0.1}]}\n",
