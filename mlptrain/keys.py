@@ -1,10 +1,16 @@
-"""The names of figures, ``{split}_{metric}`` such as ``validation_roc_auc``, taken apart."""
+"""The names of figures, ``{split}_{metric}`` such as ``validation_roc_auc``, taken apart, and their numbers as text."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 SPLITS = ("train", "validation", "test")
+DIGITS = 4  # significant ones of a figure
+_IN_TARGET_UNITS = ("rmse", "mae")
+_LONG = 1e5  # from which on four decimals are more digits than anyone reads
+_MOST_DECIMALS = 8
+_LARGE = 1e12
 
 
 def split_of(key: str) -> str:
@@ -20,6 +26,32 @@ def metric_of(key: str) -> str:
 def metrics_among(keys: Iterable[str]) -> list[str]:
     """The metrics of all keys, each once, in their order."""
     return list(dict.fromkeys(map(metric_of, keys)))
+
+
+def number_text(value: float, decimals: int | None = None) -> str:
+    """Four significant digits, large numbers whole with thousands set off: ``53.21``, ``71,094``, ``0.0001234``.
+
+    With ``decimals`` as many of them. In powers of ten only what no one reads otherwise.
+    """
+    if decimals is None:
+        decimals = decimals_for(value, DIGITS)
+    return f"{value:,.{decimals}f}" if decimals <= _MOST_DECIMALS and abs(value) < _LARGE else f"{value:.{DIGITS}g}"
+
+
+def decimals_for(value: float, digits: int) -> int:
+    """How many decimals show so many significant digits; at least none."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0
+
+
+def run_figure(name: str, value: float | None) -> str:
+    """A figure of a run by its key or metric, a fraction as such: with four decimals, or a dash where it is undefined.
+
+    One in the target's unit, and one from 100,000 on, as a loss may be, is as ``number_text`` has it.
+    """
+    if value is None:
+        return "–"
+    is_plain = name.endswith(_IN_TARGET_UNITS) or abs(value) >= _LONG
+    return number_text(value) if is_plain else f"{value:.4f}"
 
 
 def table_of(

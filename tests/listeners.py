@@ -7,24 +7,10 @@ import signal
 from collections.abc import Callable, Sequence
 
 from mlptrain.experiment import Listener
-from mlptrain.training.endings import Ending
-from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.trainer import Epoch
 
 
-class Silent(Listener):
-    """What a test does not listen to."""
-
-    def started(self, models: Sequence[TrainedModel]) -> None:
-        pass
-
-    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
-        pass
-
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
-
-
-class OnEpoch(Silent):
+class OnEpoch(Listener):
     """Calls a function after every epoch, with what each model gave."""
 
     def __init__(self, call: Callable[[Sequence[Epoch | None]], None]) -> None:

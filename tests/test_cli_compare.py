@@ -14,6 +14,8 @@ import pytest
 from mlptrain.cli.compare_screen import TrialProgress, show_summary
 from mlptrain.comparison import preview
 from mlptrain.runs.comparison import Summary, Timings
+from mlptrain.runs.search import SearchSummary
+from mlptrain.searching import preview as search_preview
 from tests.command import Call, Result
 from tests.comparison.small import BASE, FIXED, TUNED, write
 from tests.report.comparison_samples import KINDS, make, summary_of
@@ -94,14 +96,23 @@ def test_json_has_the_documented_keys_and_what_was_planned(compared: Callable[..
     assert planned["bytes"] == pytest.approx(on_disk, rel=0.3)
 
 
-def test_the_keys_of_both_outputs_are_documented() -> None:
+def test_the_keys_of_all_outputs_are_documented(call: Call) -> None:
     text = JSON_KEYS.read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `(compare-optimizers[^`]*)` \| (.*) \|$", text, re.M))
-    named = {row: re.findall(r"\w+", " ".join(re.findall(r"`([\w, ]+)`", cell))) for row, cell in rows.items()}
-    assert named == {
-        "compare-optimizers": ["folder", *Summary.model_fields, "timings"],
-        "compare-optimizers --plan": documented(preview.preview),
+    rows = dict(re.findall(r"^\| `((?:check|search|compare)[^`]*)`[^|]* \| (.*) \|$", text, re.M))
+    files = {
+        kind: str(CONFIGS / f"{kind}{more}" / "digits.yaml") for kind, more in (("comparison", "s"), ("search", "es"))
     }
+    checked = {kind: call("check", path, "--json").json[0] for kind, path in files.items()}
+    wanted = {
+        ("compare-optimizers", "`summary.json`: "): [*Summary.model_fields],
+        ("compare-optimizers --plan", ""): documented(preview.preview),
+        ("search", ""): ["folder", *SearchSummary.model_fields],
+        ("search --plan", ""): documented(search_preview.preview),
+        **{("check", f"of a {kind} "): list(found) for kind, found in checked.items()},
+    }
+    for (command, before), keys in wanted.items():
+        [listed] = re.findall(rf"{re.escape(before)}`([\w, ]+)`", rows[command])[:1]
+        assert listed.split(", ") == keys, command
 
 
 def test_what_failed_is_shown_with_its_step(compared: Callable[..., Result]) -> None:

@@ -197,9 +197,7 @@ def test_the_same_run_gives_the_same_bytes_and_no_data_are_needed_for_weights(
     for name in ("a", "b"):
         assert call("export", "run", "--to", "npz", "--out", f"{name}.npz").code == 0
     assert Path("a.npz").read_bytes() == Path("b.npz").read_bytes()
-    monkeypatch.setattr(
-        "mlptrain.inference.export.arrays.load_data", lambda *_, **__: pytest.fail("the data were read")
-    )
+    monkeypatch.setattr("mlptrain.inference.evaluate.load_data", lambda *_, **__: pytest.fail("the data were read"))
     report = call("export", "run", "--to", "npz", "--epochs", "0", "--json").json
     assert (report["file"], report["to"]) == ("weights.npz", "npz")
     assert report["arrays"]["layers.0.weight"] == [64, 64]

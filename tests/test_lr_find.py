@@ -212,6 +212,26 @@ def test_the_section_leaves_out_what_an_own_class_has_by_default(tmp_path: Path)
         assert found.yaml == f"optimizer: {expected}"
 
 
+def test_initial_weights_from_a_file_are_the_same_in_every_part(tmp_path: Path) -> None:
+    """As a cluster's nodes must have them: of a network whose rates train one by one, the file changes on the way."""
+    large = config(model={"hidden": [1024, 1024]}, optimizer={"name": "adam", "lr": 0.01})
+    for seed in (0, 1):
+        short = {"seed": seed, "training.epochs": 0}
+        mlptrain.export(mlptrain.train(large, overrides=short, run_dir=tmp_path / str(seed)), tmp_path / f"{seed}.npz")
+    file = (tmp_path / "0.npz").rename(tmp_path / "weights.npz")
+    from_file = large | {"model": {"hidden": [1024, 1024], "init": {"name": "file", "path": str(file)}}}
+    drawn, read = (mlptrain.lr_find(one, rates=3, steps=2) for one in (large, from_file))
+    assert drawn.curves.tobytes() == read.curves.tobytes()
+
+    def replace(done: int, total: int) -> None:
+        assert total == 8
+        if done == 1:
+            (tmp_path / "1.npz").rename(file)
+
+    with pytest.raises(UserError, match=r"weights\.npz holds other weights than expected"):
+        mlptrain.lr_find(from_file, rates=3, steps=2, on_steps=replace)
+
+
 def test_rates_are_even_and_short() -> None:
     wide = mlptrain.lr_find(config(), rates=22, steps=1).rates
     assert wide[:4] == (1e-6, 2.2e-6, 4.6e-6, 1e-5)

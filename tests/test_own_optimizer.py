@@ -276,9 +276,11 @@ def test_its_values_are_tuned_and_searched(call: Call, folder: Path) -> None:
     assert refused.code == 2
     assert refused.err.removeprefix(f"{folder}/").startswith(REFUSED.format(folder))
     assert not (folder / "searched").exists()
-    assert call("search", str(path), "--run-dir", str(folder / "searched"), "--allow-code").code == 0
-    assert call("search", str(folder / "searched")).code == 2
+    searched = call("search", str(path), "--run-dir", str(folder / "searched"), "--allow-code")
     best = str(folder / "searched" / "best.yaml")
+    assert (searched.code, f"mlptrain train {best} --allow-code" in searched.out) == (0, True)
+    assert "`mlptrain train --allow-code` on this file" in Path(best).read_text()
+    assert call("search", str(folder / "searched")).code == 2
     assert call("train", best, "--run-dir", str(folder / "best"), "--allow-code").code == 0
 
 
@@ -435,7 +437,9 @@ def is_read_without_its_code(call: Call, folder: Path, study: Path) -> None:
     for path in (folder / "signs.py", folder / "imported"):
         path.unlink()
     assert call("report", str(study)).code == 0
-    assert "SignMomentum" in (study / "report.html").read_text()
+    page = (study / "report.html").read_text()
+    assert "SignMomentum" in page
+    assert " --allow-code</code>" in page  # of the command that trains it again
     assert study.name in call("runs", str(folder)).out
     assert not (folder / "imported").exists()
 

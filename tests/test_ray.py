@@ -1,6 +1,6 @@
 """Executor ray: the same bytes as the local one, also when a node is killed, and errors that say what to do.
 
-Comparisons and searches share a cluster, and workers that have imported torch.
+Comparisons, searches and learning rates share a cluster, and workers that have imported torch.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import mlptrain
 from mlptrain.cli import main
-from mlptrain.comparison.executors import Local, Ray, run_on_node
 from mlptrain.comparison.plan import make_plan
-from mlptrain.comparison.trials import TrialBatch, software
-from mlptrain.errors import UserError
-from mlptrain.runs.comparison import TrialRecord
+from mlptrain.comparison.trials import TrialBatch
+from mlptrain.errors import MachineError, UserError
+from mlptrain.executors import Local, Ray, run_on_node, software
+from mlptrain.experiment.lr_finding import LearningRates
+from mlptrain.runs.trials import TrialRecord
+from mlptrain.spec import Config
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.foreign import code_allowed
 from tests.comparison.processes import LONGER, TEXT, ended, errors_of, started, until_some_are_on_record
@@ -39,6 +43,7 @@ from tests.searching.small import written
 
 ray = pytest.importorskip("ray")
 SIGNS = Path(__file__).parents[1] / "configs" / "comparisons" / "signs.py"
+DIGITS = str(Path(__file__).parents[1] / "configs" / "digits.yaml")
 
 
 # --- clusters that are not there ---
@@ -49,10 +54,21 @@ def told_by(capfd: pytest.CaptureFixture[str], tmp_path: Path, address: str) -> 
     ray.shutdown()  # of a connection that another order of the tests has left
     config = write(FIXED, tmp_path)
     options = ["--set", "executor=ray", "--set", f"executor.address={address}", "--run-dir", str(tmp_path / "run")]
+    return error_of(capfd, "compare-optimizers", str(config), *options)
+
+
+def told_by_lr_find(capfd: pytest.CaptureFixture[str], executor: str) -> str:
+    """The same of `lr-find`."""
+    ray.shutdown()
+    return error_of(capfd, "lr-find", DIGITS, "--steps", "2", "--executor", executor)
+
+
+def error_of(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit) as ending:
-        main(["compare-optimizers", str(config), *options])
+        main([*arguments])
     assert ending.value.code == 2
-    [told] = [line for line in capfd.readouterr().err.splitlines() if not line.startswith(("warning: ", "scoring: "))]
+    others = ("warning: ", "scoring: ", "note: ")
+    [told] = [line for line in capfd.readouterr().err.splitlines() if not line.startswith(others)]
     return told
 
 
@@ -61,6 +77,7 @@ def test_an_address_where_nothing_listens(tmp_path: Path, capfd: pytest.CaptureF
         port = server.getsockname()[1]
     for prefix in ("", "ray://"):
         told = told_by(capfd, tmp_path, f"{prefix}127.0.0.1:{port}")
+        assert told_by_lr_find(capfd, f"{{name: ray, address: '{prefix}127.0.0.1:{port}'}}") == told
         assert told.startswith(f"error: executor ray: no cluster answers at '{prefix}127.0.0.1:{port}' (")
         assert "refused" in told
         assert told.endswith("start one with `ray start --head`, or take address local, or executor local")
@@ -71,7 +88,7 @@ def test_an_address_where_something_else_listens(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     """Asked itself, Ray waits for minutes; auto is the address that RAY_ADDRESS names."""
-    monkeypatch.setattr("mlptrain.comparison.executors.CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr("mlptrain.executors.CONNECT_SECONDS", 2.0)
     began = time.monotonic()
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         there = f"127.0.0.1:{server.getsockname()[1]}"
@@ -95,7 +112,8 @@ def scoring_batches(config: Path) -> list[TrialBatch]:
 
 def test_a_node_with_other_versions(tmp_path: Path) -> None:
     [batch, *_] = scoring_batches(write(FIXED, tmp_path))
-    with pytest.raises(UserError, match=r"the plan is for mlptrain 999\.0 .* install the same versions on every node"):
+    says = r"the command runs with mlptrain 999\.0 .* install the same versions on every node"
+    with pytest.raises(UserError, match=says):
         run_on_node(batch, software() | {"mlptrain": "999.0"})
 
 
@@ -117,8 +135,25 @@ def test_a_node_where_the_users_module_does_not_lie(own: Path) -> None:
 
 def test_ray_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"pip install 'mlptrain\[ray\]'"):
-        compare(FIXED, tmp_path, "executor=ray")
+    for run in (lambda: compare(FIXED, tmp_path, "executor=ray"), lambda: rates_of(DIGITS, "ray")):
+        with pytest.raises(UserError, match=r"pip install 'mlptrain\[ray\]'"):
+            run()
+
+
+@pytest.mark.parametrize(
+    ("executor", "words"),
+    [
+        ("rey", "--executor  must be local or ray, got the text 'rey'"),
+        ("{name: ray, adress: auto}", "--executor  adress: unknown key; did you mean 'address'?"),
+        ("{name: ray, gpus: 2}", "--executor  gpus: must be at most 1, got 2"),
+        ("{name: ray", "--executor  is not valid YAML: the mapping opened with '{' is not closed"),
+    ],
+)
+def test_executors_that_there_are_not(capfd: pytest.CaptureFixture[str], executor: str, words: str) -> None:
+    assert told_by_lr_find(capfd, executor).startswith(words)
+    refused = {"name": "ray", "gpus": 2} if "gpus" in executor else executor
+    with pytest.raises(UserError, match=re.escape(words.removeprefix("--"))):
+        mlptrain.lr_find(DIGITS, executor=refused)
 
 
 # --- clusters that are ---
@@ -145,6 +180,10 @@ class TwoNodes:
         if self._second is None:
             self._second = self.cluster.add_node(num_cpus=2)
 
+    def kill_second(self) -> None:
+        self.cluster.remove_node(self._second, allow_graceful=False)
+        self._second = None
+
     @contextmanager
     def second_killed(self, place: Path, *, free: int) -> Iterator[None]:
         """Kill the second node once batches of the folder are on record and so many CPUs are free.
@@ -156,8 +195,7 @@ class TwoNodes:
         def kill() -> None:
             while not (place / "summary.json").exists():
                 if (place / "trials.jsonl").exists() and ray.available_resources().get("CPU", 0) == free:
-                    self.cluster.remove_node(self._second, allow_graceful=False)
-                    self._second = None
+                    self.kill_second()
                     killed.set()
                     return
                 time.sleep(0.02)
@@ -295,6 +333,107 @@ def test_a_search_loses_nothing_by_a_node_killed_half_way(tmp_path: Path, two_no
     with two_nodes.second_killed(tmp_path / "there", free=0):
         search(tmp_path / "there", **changes, executor=two_nodes.of_search)
     assert written(tmp_path / "there") == written(tmp_path / "here")
+
+
+# --- learning rates ---
+
+
+def in_parts(**sections: Any) -> dict[str, Any]:
+    """Nine models of which a trainer holds two: five parts."""
+    return {
+        "data": {"name": "digits", "train_size": 500, "validation": 50},
+        "model": {"hidden": [512, 512], "dropout": 0.1},
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "training": {"batch_size": 50, "epochs": 20, "threads": 1, "device": "cpu"},
+    } | sections
+
+
+def rates_of(config: Config, executor: Any = "local", **options: Any) -> tuple[LearningRates, list[int]]:
+    """What is found, and the steps that are done of all, as they were told."""
+    told: list[int] = []
+    options = {"rates": 8, "steps": 12, "on_steps": lambda done, _total: told.append(done), **options}
+    return mlptrain.lr_find(config, executor=executor, on_note=lambda _: None, **options), told
+
+
+def assert_same(there: LearningRates, here: LearningRates) -> None:
+    """To the byte, the curves too."""
+    assert there.curves.tobytes() == here.curves.tobytes()
+    assert repr(replace(there, curves=here.curves)) == repr(here)
+
+
+def test_rates_are_the_same_bytes_there(two_nodes: TwoNodes) -> None:
+    """The highest of them diverges."""
+    here, steps = rates_of(in_parts(), high=1e30)
+    there, parts = rates_of(in_parts(), two_nodes.of_search, high=1e30)
+    assert here.ended[-1] is not None
+    assert_same(there, here)
+    assert steps[:40] == list(range(1, 41))  # step by step; a part that has diverged ends before its time
+    assert steps[-1] == 60
+    assert parts == [12, 24, 36, 48, 60]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "frame"])
+def test_rates_of_data_in_memory(two_nodes: TwoNodes, kind: str) -> None:
+    x = np.random.default_rng(5).normal(size=(300, 6)).astype(np.float32)
+    y = x @ np.ones(6) + 0.3
+    frame = {**{f"column {index}": column for index, column in enumerate(x.T)}, "y": y}
+    given = (x, y) if kind == "arrays" else frame
+    config = in_parts(data={"validation": 30, "test": 0} | ({"target": "y"} if kind == "frame" else {}), loss="mse")
+    here, _ = rates_of(config, data=given)
+    there, parts = rates_of(config, two_nodes.of_search, data=given)
+    assert len(parts) > 1
+    assert_same(there, here)
+
+
+def test_rates_of_an_optimizer_of_the_users_own(
+    own: Path, two_nodes: TwoNodes, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its module lies in no folder that a worker knows, and nowhere once the tasks are handed out."""
+    module = own.with_name("signs.py")
+    config = in_parts(optimizer={"name": "signs:SignMomentum", "lr": 0.01, "path": str(module)})
+    here, _ = rates_of(config, allow_code=True)
+    module.write_text(f"{module.read_text(encoding='utf-8')}\n# another digest, which no worker has loaded\n")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+    there, _ = rates_of(
+        config,
+        two_nodes.of_search,
+        allow_code=True,
+        on_steps=lambda *_: module.unlink(missing_ok=True),
+    )
+    assert not module.exists()
+    assert there.curves.tobytes() == here.curves.tobytes()
+
+
+def test_rates_lose_nothing_by_a_node_killed_half_way(two_nodes: TwoNodes) -> None:
+    """Each of three parts wants the two CPUs of the node that is killed after the first; the other node takes over."""
+    config = in_parts(training={"batch_size": 50, "epochs": 20, "threads": 2, "device": "cpu"})
+    here, _ = rates_of(config, rates=5, steps=40)
+    left: list[int] = []
+
+    def kill(done: int, total: int) -> None:
+        if not left:
+            left.append(total - done)
+            two_nodes.kill_second()
+
+    there, _ = rates_of(config, two_nodes.of_search, rates=5, steps=40, on_steps=kill)
+    assert left == [80]
+    assert_same(there, here)
+
+
+def test_rates_whose_workers_die_each_time(
+    two_nodes: TwoNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And sooner than they do here."""
+    monkeypatch.setattr("mlptrain.executors.RETRIES", 0)
+    (tmp_path / "deadly.py").write_text(
+        "import os\n\nimport torch\n\n\nclass Deadly(torch.optim.SGD):\n"
+        f"    def step(self, closure=None):\n        if os.getpid() != {os.getpid()}:\n            os._exit(1)\n"
+        "        return super().step(closure)\n"
+    )
+    config = in_parts(optimizer={"name": "deadly:Deadly", "lr": 0.01, "path": str(tmp_path / "deadly.py")})
+    with pytest.raises(MachineError, match=r"^executor ray: a part of the rates cannot be trained \("):
+        rates_of(config, two_nodes.of_search, allow_code=True, rates=3)
 
 
 def stopped(place: Path, number: signal.Signals, *options: str) -> None:

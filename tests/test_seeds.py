@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from mlptrain.errors import DataError, DivergedError, InterruptedRunError, RunFolderError, UserError
-from mlptrain.experiment import GroupOutcome, resume, resume_group, train, train_seeds
+from mlptrain.experiment import GroupOutcome, Listener, resume, resume_group, train, train_seeds
 from mlptrain.experiment.checkpoints import load_checkpoint
 from mlptrain.inference.evaluate import evaluate_checkpoint
 from mlptrain.runs import list_runs
 from mlptrain.spec import load_text
 from mlptrain.training.trainer import Epoch
-from tests.listeners import OnEpoch, Silent, interrupting
+from tests.listeners import OnEpoch, interrupting
 
 SEEDS = (3, 0, 11)
 BASE = """\
@@ -219,7 +219,7 @@ def numbers(found: Sequence[Epoch | None]) -> list[int | None]:
     return [None if epoch is None else epoch.epoch for epoch in found]
 
 
-class Aside(Silent):
+class Aside(Listener):
     """A listener that copies a run's checkpoints aside after an epoch, as a slower disk would have left them."""
 
     def __init__(self, run: str, *, at: int) -> None:

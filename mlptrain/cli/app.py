@@ -23,17 +23,7 @@ from mlptrain.cli.help import COMPARE, DATA, HELP, LOOK, TRAIN, new_group
 from mlptrain.cli.inspect import gradcheck
 from mlptrain.cli.lr_find import lr_find
 from mlptrain.cli.metrics import metrics
-from mlptrain.cli.options import (
-    AllowCode,
-    Checkpoints,
-    Configs,
-    DataDir,
-    DataName,
-    Json,
-    Set,
-    Split,
-    complete_run,
-)
+from mlptrain.cli.options import AllowCode, Checkpoints, Configs, DataDir, DataName, Json, Set, Split, complete_run
 from mlptrain.cli.plot import plot_app, report
 from mlptrain.cli.predict import predict
 from mlptrain.cli.serve import serve
@@ -83,8 +73,7 @@ def _options(
 def init(
     name: Annotated[Path, typer.Argument(help="Name of the configuration; writes NAME.yaml.", show_default=False)],
     kind: Annotated[
-        str,
-        typer.Option(help="experiment, comparison or search.", autocompletion=lambda: list(_COMMANDS)),
+        str, typer.Option(help="experiment, comparison or search.", autocompletion=lambda: list(_COMMANDS))
     ] = "experiment",
 ) -> None:
     """Write a commented configuration to begin with.
@@ -97,7 +86,7 @@ def init(
         raise UserError(f"there is no starter of '{kind}'; name experiment, comparison or search")
     if not re.fullmatch(NAME_PATTERN, name.name.removesuffix(".yaml").removesuffix(".yml")):
         raise UserError(
-            f"'{name.name}': a name has at most 64 letters, digits, '.', '_' or '-', since it names a folder"
+            f"'{name.name}': a name has at most 64 letters (a–z, A–Z), digits, '.', '_' or '-', since it names a folder"
         )
     path = name if name.suffix in (".yaml", ".yml") else name.with_name(f"{name.name}.yaml")
     if path.exists():
@@ -240,15 +229,13 @@ def runs(
     for folder in places or [Path("runs")]:
         if not folder.exists() and folder != Path("runs"):
             raise UserError(f"{folder}: no such folder; name a run, or a folder that holds runs")
-        reason = ""
-        if folder.exists() and not folder.is_dir():
-            reason = f"{folder} is a file; name a run, or a folder that holds runs"
-        if reason and len(places or ()) < 2:
-            raise UserError(reason)
-        if reason:  # as the shell writes out runs/*
-            screen.say(f"note: {reason}", err=True)
-        else:
+        if folder.is_dir() or not folder.exists():
             folders.append(folder)
+            continue
+        reason = f"{folder} is a file; name a run, or a folder that holds runs"
+        if len(places or ()) < 2:
+            raise UserError(reason)
+        screen.say(f"note: {reason}", err=True)  # as the shell writes out runs/*
     listed = [*list_runs(*folders), *list_studies(*folders)]
     if sort is not None and listed:
         listed = sort_runs(listed, sort)
@@ -264,9 +251,7 @@ app.command(rich_help_panel=LOOK)(report)
 app.command(rich_help_panel=LOOK)(gradcheck)
 app.command(rich_help_panel=COMPARE, short_help="Compare arms over any keys, by any metric")(compare)
 app.command(
-    "compare-optimizers",
-    rich_help_panel=COMPARE,
-    short_help="Compare optimizers, tuned, over seeds, by exact tests",
+    "compare-optimizers", rich_help_panel=COMPARE, short_help="Compare optimizers, tuned, over seeds, by exact tests"
 )(compare_optimizers)
 app.command(rich_help_panel=COMPARE, short_help="Search for good values of any keys, by Optuna's samplers")(search)
 app.add_typer(data_app, name="data", rich_help_panel=DATA)
@@ -302,9 +287,7 @@ def schema(
     of: Annotated[
         str,
         typer.Argument(
-            metavar="[KIND]",
-            help="experiment, comparison or search.",
-            autocompletion=lambda: list(_COMMANDS),
+            metavar="[KIND]", help="experiment, comparison or search.", autocompletion=lambda: list(_COMMANDS)
         ),
     ] = "experiment",
 ) -> None:

@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli.screen import Fetching, say, show_table
 from mlptrain.comparison.study import Progress
+from mlptrain.report.comparison.budgets import half_text
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
-from mlptrain.report.comparison.words import caveats, counted, describe_failure, describe_target, what_failed
+from mlptrain.report.comparison.words import (
+    caveats,
+    counted,
+    describe_failure,
+    describe_target,
+    has_lost,
+    lost_note,
+    what_failed,
+)
 from mlptrain.runs.comparison import Summary, Timings
+from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.foreign import is_code_allowed
+from mlptrain.spec.metrics import figure_text
 from mlptrain.system.text import duration
 
 if TYPE_CHECKING:
@@ -26,8 +37,9 @@ _MAX_PAIRS = 15  # as many as six optimizers have
 class TrialProgress(Fetching, Progress):
     """Live progress over trials: a bar for each phase in a terminal, lines elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric: ComparedMetric | None = None) -> None:
         super().__init__()
+        self._metric = metric  # of a search, whose best value so far is shown too
         self._phases: RichProgress | None = None
         self._phase: Any = None
         self._name = ""
@@ -64,9 +76,10 @@ class TrialProgress(Fetching, Progress):
             self._printed = time.monotonic()
             self._console.print(f"{self._name}: {self._shown()}")
 
-    def show_beside(self, text: str) -> None:
-        """A text beside the number of trials, from now on."""
-        self._beside = text
+    def best(self, value: float) -> None:
+        """The best value so far, which stands beside the number of trials from now on."""
+        if self._metric is not None:
+            self._beside = f"  best {self._metric.name} {figure_text(self._metric.key, value)}"
         if self._phases is not None:
             self._phases.update(self._phase, shown=self._shown())
 
@@ -74,8 +87,7 @@ class TrialProgress(Fetching, Progress):
         gained, seconds = self._done - self._before, time.monotonic() - self._started
         remaining = self._total - self._done
         left = f"  {duration(seconds / gained * remaining)} left" if gained > 0 and remaining > 0 else ""
-        beside = f"  {self._beside}" if self._beside else ""
-        return f"{int(self._done)} of {int(self._total)} trials{left}{beside}"
+        return f"{int(self._done)} of {int(self._total)} trials{left}{self._beside}"
 
 
 def show_preview(name: str, plan: Mapping[str, Any]) -> None:
@@ -102,9 +114,10 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
         return
     detectable, spread = 100 * plan["smallest_detectable"], 100 * plan["assumed_spread"]
     say(
-        f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (an "
-        f"assumption: MNIST's; small data spread more), {plan['seeds']} seeds would show a true difference of "
-        f"{detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the deviation"
+        f"verdicts: if differences by seed had a standard deviation of {spread:.1f} percentage points (assumed for "
+        f"{plan['scored_rows']:,} scored rows; hard data spread more), {plan['seeds']} seeds would show a true "
+        f"difference of {detectable:.2f} points in four comparisons of five; about {detectable / spread:.1f} times the "
+        "deviation"
     )
 
 
@@ -131,6 +144,8 @@ def show_summary(folder: str, summary: Summary, timings: Timings) -> None:
     for note in (*caveats(summary), *_failures(summary)):
         say(f"note: {note}")
     say(summary.sentence)
+    if (half := half_text(summary, timings)) is not None:
+        say(half)
     say(f"comparison: {folder}")
     say(f"page: mlptrain report {shlex.quote(folder)}")
     command = "compare-optimizers" if summary.compared_by is None else "compare"
@@ -154,3 +169,5 @@ def _failures(summary: Summary) -> Iterator[str]:
             yield f"{name} {status}: {where}{retry if status == 'failed' else ''}"
         if entry.failed_tuning_trials:
             yield f"{name} failed in {counted(entry.failed_tuning_trials, 'tuning trial')}{retry}"
+    if has_lost(summary):
+        yield lost_note(summary)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlptrain.cli import screen
 
 if TYPE_CHECKING:
-    from mlptrain.checks.gradients import SeedsCheck, Worst
+    from mlptrain.checks.gradients import SeedsCheck
     from mlptrain.nn.gradcheck import GradientCheck, ParameterCheck
 
 _OUTCOMES = {True: "ok", False: "WRONG", None: "not checked"}
@@ -68,28 +69,25 @@ def show_seeds_check(source: Path, name: str, checks: SeedsCheck, *, as_json: bo
         }
         screen.say_json(report)
         return checks.passed is True
-    rows = [
-        [
-            same[0].name,
-            _shape(same[0]),
-            f"{max(one.autograd_error for one in same):.1e}",
-            _largest([one.difference_error for one in same if one.difference_error is not None]),
-            f"{sum(one.checked for one in same):,}",
-            f"{sum(one.left_out for one in same):,}",
-            ", ".join(f"{count:,} {word}" for outcome, word in _OUTCOMES.items() if (count := _with(outcome, same))),
-        ]
-        for same in checks.by_parameter
-    ]
+    rows = []
+    for same in checks.by_parameter:
+        errors = [one.difference_error for one in same if one.difference_error is not None]
+        outcomes = Counter(one.passed for one in same)
+        row = [same[0].name, _shape(same[0]), f"{max(one.autograd_error for one in same):.1e}"]
+        row += [f"{max(errors):.1e}" if errors else "–"]
+        row += [f"{sum(one.checked for one in same):,}", f"{sum(one.left_out for one in same):,}"]
+        rows.append(
+            [*row, ", ".join(f"{outcomes[key]:,} {words}" for key, words in _OUTCOMES.items() if outcomes[key])]
+        )
     columns = ("parameter", "shape", *_ERRORS, "checked", "at a\nkink")
     title = f"{name}: largest errors over {len(checks.checks):,} networks"
     screen.show_table((*columns, "networks"), rows, title=title, right=range(2, 6))
     _say_tolerances()
     for what, one in (("autograd", worst["autograd_error"]), ("differences", worst["difference_error"])):
         if one is not None:
-            screen.say(f"worst against {what}: {_describe(one, word)}")
-    failed = {number: check.verdict for number, check in checks.checks.items() if not check.passed} | dict(
-        checks.refused
-    )
+            screen.say(f"worst against {what}: {one.error:.1e} ({word} {one.number}, {one.parameter})")
+    failed = {number: check.verdict for number, check in checks.checks.items() if not check.passed}
+    failed |= checks.refused
     for number, reason in list(failed.items())[:_MAX_LISTED]:
         screen.say(f"{word} {number}: {reason}")
     if (more := len(failed) - _MAX_LISTED) > 0:
@@ -153,15 +151,3 @@ def _say_tolerances() -> None:
 
 def _shape(parameter: ParameterCheck) -> str:
     return "×".join(map(str, parameter.shape)) or "1"
-
-
-def _with(outcome: bool | None, checks: Sequence[ParameterCheck]) -> int:
-    return sum(one.passed is outcome for one in checks)
-
-
-def _largest(errors: Sequence[float]) -> str:
-    return f"{max(errors):.1e}" if errors else "–"
-
-
-def _describe(worst: Worst, word: str) -> str:
-    return f"{worst.error:.1e} ({word} {worst.number}, {worst.parameter})"

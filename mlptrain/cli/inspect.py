@@ -9,7 +9,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.gradcheck_screen import show_check, show_seeds_check
-from mlptrain.cli.options import SEEDS, AllowCode, ConfigOrRun, DataDir, Json, Set, parse_seeds
+from mlptrain.cli.options import SEEDS, AllowCode, ConfigOrRun, DataDir, Json, Set, seeds_without_clash
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ def gradcheck(
     source: ConfigOrRun,
     overrides: Set = [],  # noqa: B006 - typer copies it
     seeds: Annotated[
-        str | None,
-        typer.Option(metavar=SEEDS, help="Check a configuration with each of these seeds, in one summary."),
+        str | None, typer.Option(metavar=SEEDS, help="Check a configuration with each of these seeds, in one summary.")
     ] = None,
     show: Annotated[bool, typer.Option("--show", help="Print the three derivatives side by side.")] = False,
     count: Annotated[int, typer.Option(min=1, max=200, help="How many of each tensor --show prints.")] = 10,
@@ -38,15 +37,8 @@ def gradcheck(
 
     if show and (seeds is not None or RunGroup.is_group(source)):
         raise UserError("--show prints the numbers of one network: name one seed with --set seed=N, or one run")
-    if source.is_dir() or source.suffix == ".safetensors":
-        passed = _gradcheck_weights(
-            source, overrides, seeds, show=count if show else 0, data_dir=data_dir, as_json=as_json
-        )
-    else:
-        passed = _gradcheck_config(
-            source, overrides, seeds, show=count if show else 0, data_dir=data_dir, as_json=as_json
-        )
-    if not passed:
+    check = _gradcheck_weights if source.is_dir() or source.suffix == ".safetensors" else _gradcheck_config
+    if not check(source, overrides, seeds, show=count if show else 0, data_dir=data_dir, as_json=as_json):
         raise typer.Exit(1)
 
 
@@ -55,9 +47,7 @@ def _gradcheck_config(
 ) -> bool:
     from mlptrain.spec import load_spec
 
-    numbers = None if seeds is None else parse_seeds(seeds)
-    if clash := [text for text in overrides if numbers and text.partition("=")[0].strip() == "seed"]:
-        raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
+    numbers = seeds_without_clash(seeds, overrides)
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings(loaded.warnings)
     _note_decoupled_decay(loaded.experiment)

@@ -28,9 +28,16 @@ def lr_find(
     high: Annotated[float, typer.Option("--to", metavar="RATE", help="The highest rate.")] = 10.0,
     rates: Annotated[int, typer.Option(min=3, max=200, help="How many, evenly in logarithms.")] = 22,
     steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=100_000, help="Steps at each rate; default 200, or those of a shorter run."),
+        int | None, typer.Option(min=1, max=100_000, help="Steps at each rate; default 200, or those of a shorter run.")
     ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            metavar="<local|ray>",
+            help="Where the rates are trained: local, ray, which starts Ray here, or as in a study's file, e.g. "
+            '"{name: ray, address: auto}" for the cluster that runs here. The result is the same to the byte.',
+        ),
+    ] = "local",
     out: Annotated[
         Path | None,
         typer.Option(help="The picture's file, ending in .png or .svg; default: lr-find.png, in this folder."),
@@ -47,7 +54,9 @@ def lr_find(
     """
     from mlptrain.report.loading import load_matplotlib
     from mlptrain.spec import load_spec
+    from mlptrain.spec.executor import read_executor
 
+    where = read_executor(executor, source="--executor")
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings([*loaded.warnings, *loaded.dropped])
     load_matplotlib()
@@ -62,6 +71,7 @@ def lr_find(
             high=high,
             rates=rates,
             steps=steps,
+            executor=where,
             data_dir=data_dir,
             on_fetch=progress.fetch,
             on_steps=progress.steps,
@@ -120,10 +130,6 @@ class _Steps(screen.Fetching):
         self._training: RichProgress | None = None
         self._task: Any = None
         self._shown_at = time.monotonic()
-
-    def note(self, text: str) -> None:
-        """What is not as the configuration says."""
-        screen.say(f"note: {text}", err=True)
 
     def steps(self, done: int, total: int) -> None:
         """So many steps are done."""

@@ -14,6 +14,7 @@ import typer
 from mlptrain.cli import screen
 from mlptrain.cli.options import Json, OneRun, output_file
 from mlptrain.errors import UserError
+from mlptrain.keys import run_figure
 
 if TYPE_CHECKING:
     from mlptrain.runs.metrics import Columns
@@ -33,8 +34,7 @@ def metrics(
         str, typer.Option(help="epoch or step; steps need record_steps.", autocompletion=lambda: ["epoch", "step"])
     ] = "epoch",
     reduction: Annotated[
-        str,
-        typer.Option(help="mean, per example, or sum, over the examples.", autocompletion=lambda: ["mean", "sum"]),
+        str, typer.Option(help="mean, per example, or sum, over the examples.", autocompletion=lambda: ["mean", "sum"])
     ] = "mean",
     every: Annotated[int | None, typer.Option(min=1, metavar="N", help="Every N-th row alone, and the last.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values with all digits.")] = False,
@@ -69,10 +69,11 @@ def metrics(
         objectives = any(name.endswith("_objective") for name in columns)
         means = "; objectives, what training minimises, are means" if objectives else ""
         screen.say(f"{_OF[by, reduction]}{means}:")
-        _show(columns)
+        shown = [[_text(name, value) for name, value in zip(columns, row, strict=True)] for row in _rows(columns)]
+        screen.show_table([name.replace("_", "\n") for name in columns], shown, right=range(len(columns)))
         if every is None and step > 1:
-            shown = f"a row for every {step:,} of {number[-1]:,} {by}s"
-            screen.say(f"note: {shown}; --every 1 shows all of them, --csv prints all", err=True)
+            some = f"a row for every {step:,} of {number[-1]:,} {by}s"
+            screen.say(f"note: {some}; --every 1 shows all of them, --csv prints all", err=True)
 
 
 def _rows(columns: Columns) -> Iterator[tuple[float | int, ...]]:
@@ -93,14 +94,9 @@ def _csv(columns: Columns) -> str:
     return stream.getvalue()
 
 
-def _show(columns: Columns) -> None:
-    rows = [[_text(name, value) for name, value in zip(columns, row, strict=True)] for row in _rows(columns)]
-    screen.show_table([name.replace("_", "\n") for name in columns], rows, right=range(len(columns)))
-
-
 def _text(name: str, value: float) -> str:
     if math.isnan(value):
         return "–"
     if name == "lr":
         return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else run_figure(name, value)

@@ -92,8 +92,7 @@ Split = Annotated[
     ),
 ]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder."),
+    Path | None, typer.Option(help="The folder of data sets; default $MLPTRAIN_DATA_DIR, else the user's cache folder.")
 ]
 
 
@@ -115,6 +114,16 @@ AllowCode = Annotated[  # no command has to read it
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
+
+
+def seeds_without_clash(seeds: str | None, overrides: Sequence[str]) -> list[int] | None:
+    """The seeds that ``--seeds`` names; None without it. Raises UserError where ``--set`` names one too."""
+    if seeds is None:
+        return None
+    numbers = parse_seeds(seeds)
+    if clash := [text for text in overrides if text.partition("=")[0].strip() == "seed"]:
+        raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
+    return numbers
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -1,16 +1,18 @@
 """``mlptrain plot``: pictures as PNG or SVG files, and ``mlptrain report``: the page of a run or of a comparison.
 
-Matplotlib, Jinja and torch are imported inside the commands.
+Matplotlib, Jinja and torch are imported inside the commands, ``mlptrain.plot`` when it is first called.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import mlptrain
 from mlptrain.cli import screen
 from mlptrain.cli.help import new_group
 from mlptrain.cli.options import AllowCode, Config, Curves, DataDir, Run, RunOrComparison, Runs, Set, Split, output_file
@@ -61,59 +63,44 @@ def curves(
     A group of seeds or folds is drawn as their mean, in a band from the lowest to the highest. Figures of training are
     means during an epoch and lie at its middle, half an epoch before those measured at its end.
     """
-    file = _picture(out, "steps" if steps else "curves")
-    from mlptrain import plot
-
     names, ends = _names(labels), {"ylim": ylim, "accuracy_ylim": accuracy_ylim}
-    _save(plot.curves(*runs, steps=steps, labels=names, log=log, guess=guess, **ends), file)
+    _draw(
+        out,
+        "steps" if steps else "curves",
+        lambda: mlptrain.plot.curves(*runs, steps=steps, labels=names, log=log, guess=guess, **ends),
+    )
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def decision(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     """Predicted classes in the plane, for data with two inputs."""
-    file = _picture(out, "decision")
-    from mlptrain import plot
-
-    _save(plot.decision(*runs, data_dir=data_dir), file)
+    _draw_data(out, "decision", data_dir, lambda source: mlptrain.plot.decision(*runs, **source))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def fit(runs: Runs, out: Out = None, data_dir: DataDir = None) -> None:
     """Targets and outputs over the input, for data with one input."""
-    file = _picture(out, "fit")
-    from mlptrain import plot
-
-    _save(plot.fit(*runs, data_dir=data_dir), file)
+    _draw_data(out, "fit", data_dir, lambda source: mlptrain.plot.fit(*runs, **source))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def confusion(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
     """The confusion matrix, in counts."""
-    file = _picture(out, "confusion")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.confusion(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(out, "confusion", data_dir, lambda source: mlptrain.plot.confusion(run, split=split, **source))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def mistakes(run: Run, split: Split = None, count: Count = 24, out: Out = None, data_dir: DataDir = None) -> None:
     """The most confident errors, with true and predicted class."""
-    file = _picture(out, "mistakes")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.mistakes(run, split=split, count=count, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(
+        out, "mistakes", data_dir, lambda source: mlptrain.plot.mistakes(run, split=split, count=count, **source)
+    )
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def residuals(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
     """Predicted against true values of a regression, and residuals."""
-    file = _picture(out, "residuals")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.residuals(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(out, "residuals", data_dir, lambda source: mlptrain.plot.residuals(run, split=split, **source))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -122,21 +109,13 @@ def reliability(run: Run, split: Split = None, out: Out = None, data_dir: DataDi
 
     With evaluation.calibrate: temperature both; of validation rows the second was fitted on them.
     """
-    file = _picture(out, "reliability")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.reliability(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(out, "reliability", data_dir, lambda source: mlptrain.plot.reliability(run, split=split, **source))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def roc(run: Run, split: Split = None, out: Out = None, data_dir: DataDir = None) -> None:
     """ROC and precision–recall curves, of each class against the rest."""
-    file = _picture(out, "roc")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.roc(run, split=split, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(out, "roc", data_dir, lambda source: mlptrain.plot.roc(run, split=split, **source))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -152,11 +131,12 @@ def importance(
     scikit-learn's permutation importance with its spread, by the increase of the loss, of up to 10,000 rows and
     200 columns: of more, those that the first layer weighs most, or where inputs are embedded, drawn at random.
     """
-    file = _picture(out, "importance")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.importance(run, split=split, repeats=repeats, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(
+        out,
+        "importance",
+        data_dir,
+        lambda source: mlptrain.plot.importance(run, split=split, repeats=repeats, **source),
+    )
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -171,23 +151,25 @@ def seen(
 
     Files that cannot be read are named at the end, with exit code 2.
     """
-    file = _picture(out, "seen")
-    from mlptrain import views
-    from mlptrain.report.images import draw_seen
+    faults: list[str] = []
 
-    shown = views.seen(run, images, count=count, invert=invert)
-    _save(draw_seen(shown), file)
-    if shown.faults:
-        raise UserError("\n".join(shown.faults))
+    def draw() -> Figure:
+        from mlptrain import views
+        from mlptrain.report.images import draw_seen
+
+        shown = views.seen(run, images, count=count, invert=invert)
+        faults.extend(shown.faults)
+        return draw_seen(shown)
+
+    _draw(out, "seen", draw)
+    if faults:
+        raise UserError("\n".join(faults))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
 def weights(run: Run, count: Count = 64, out: Out = None) -> None:
     """The first layer's weights as images, one per hidden unit."""
-    file = _picture(out, "weights")
-    from mlptrain import plot
-
-    _save(plot.weights(run, count=count), file)
+    _draw(out, "weights", lambda: mlptrain.plot.weights(run, count=count))
 
 
 @plot_app.command(rich_help_panel=_RUNS)
@@ -196,11 +178,7 @@ def layers(run: Run, out: Out = None, data_dir: DataDir = None) -> None:
 
     Before training, with the kept weights and with the last; with training.record_layers also by epoch.
     """
-    file = _picture(out, "layers")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.layers(run, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(out, "layers", data_dir, lambda source: mlptrain.plot.layers(run, **source))
 
 
 @plot_app.command(rich_help_panel=_DATA)
@@ -217,22 +195,14 @@ def samples(
     data_dir: DataDir = None,
 ) -> None:
     """The first training images; of one or two inputs all points."""
-    file = _picture(out, "samples")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        source: Source = {"data_dir": data_dir, "on_fetch": fetching.fetch}
-        _save(plot.samples(config, overrides=overrides, augmented=augmented, count=count, **source), file)
+    options: dict[str, Any] = {"overrides": overrides, "augmented": augmented, "count": count}
+    _draw_data(out, "samples", data_dir, lambda source: mlptrain.plot.samples(config, **options, **source))
 
 
 @plot_app.command(rich_help_panel=_DATA)
 def histogram(config: Config, out: Out = None, data_dir: DataDir = None) -> None:
     """Input values of the scaled training rows, in 100 bins."""
-    file = _picture(out, "histogram")
-    from mlptrain import plot
-
-    with screen.Fetching() as fetching:
-        _save(plot.histogram(config, data_dir=data_dir, on_fetch=fetching.fetch), file)
+    _draw_data(out, "histogram", data_dir, lambda source: mlptrain.plot.histogram(config, **source))
 
 
 @plot_app.command(rich_help_panel=_DATA)
@@ -243,10 +213,7 @@ def schedule(
     code: AllowCode = False,  # noqa: ARG001 - its callback allows it
 ) -> None:
     """The learning rate of every step of a run."""
-    file = _picture(out, "schedule")
-    from mlptrain import plot
-
-    _save(plot.schedule(config, overrides=overrides), file)
+    _draw(out, "schedule", lambda: mlptrain.plot.schedule(config, overrides=overrides))
 
 
 @plot_app.command(rich_help_panel=_FUNCTIONS)
@@ -269,11 +236,8 @@ def activation(
     out: Out = None,
 ) -> None:
     """Activation functions with their derivatives, up to the sixth."""
-    file = _picture(out, "activation")
-    from mlptrain import plot
-
-    drawn = plot.activation(*names, derivatives=derivatives, interval=interval, shared=shared, overlay=overlay)
-    _save(drawn, file)
+    options: dict[str, Any] = {"interval": interval, "shared": shared, "overlay": overlay}
+    _draw(out, "activation", lambda: mlptrain.plot.activation(*names, derivatives=derivatives, **options))
 
 
 def report(
@@ -288,7 +252,8 @@ def report(
     time to target, what failed, the protocol. Of a search: the best setting, what mattered, every trial. The page is
     self-contained.
     """
-    from mlptrain.runs import RunFolder, RunGroup, study_in
+    from mlptrain.runs import RunFolder, RunGroup
+    from mlptrain.spec.kinds import study_in
 
     study, group = study_in(run), RunGroup.is_group(run)
     folder = run if study is not None or group else RunFolder.open(run).path
@@ -323,15 +288,19 @@ def _names(labels: str | None) -> list[str] | None:
     return [name.strip() for name in next(csv.reader([labels], skipinitialspace=True))]
 
 
-def _picture(out: Path | None, kind: str) -> Path:
-    """The file of a picture, asked before anything is computed; from here on modules that draw can be imported."""
+def _draw(out: Path | None, kind: str, draw: Callable[[], Figure]) -> None:
+    """Write a picture. Its file is asked before anything is computed; then modules that draw can be imported."""
     from mlptrain.report.loading import load_matplotlib
 
     load_matplotlib()
-    return output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
-
-
-def _save(figure: Figure, path: Path) -> None:
+    file = output_file(out, default=Path(f"{kind}.png"), what="picture", suffixes=(".png", ".svg"))
+    figure = draw()
     from mlptrain.report.style import picture_bytes
 
-    screen.write_file(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
+    screen.write_file(file, picture_bytes(figure, file.suffix.lower().removeprefix(".")))
+
+
+def _draw_data(out: Path | None, kind: str, data_dir: Path | None, draw: Callable[[Source], Figure]) -> None:
+    """A picture that needs the data, which may have to be fetched."""
+    with screen.Fetching() as fetching:
+        _draw(out, kind, lambda: draw({"data_dir": data_dir, "on_fetch": fetching.fetch}))

@@ -11,7 +11,7 @@ import typer
 
 from mlptrain.cli import screen
 from mlptrain.cli.options import DataDir, Json, Run, Split, output_file
-from mlptrain.cli.predict_table import SUFFIXES, predict_files
+from mlptrain.cli.predict_table import SUFFIXES, predict_files, runners_up
 from mlptrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _show_predictions(network: TrainedNetwork, predictions: Sequence[Prediction]
             str(prediction.name),
             *([_truth(network, prediction)] if with_truth else []),
             "" if prediction.confidence is None else screen.share(prediction.confidence),
-            ", ".join(_runners_up(network, prediction, top - 1)),
+            runners_up(network.class_names, prediction.label, prediction.probabilities, prediction.outputs, top - 1),
             *([] if with_truth else ["; ".join(prediction.notes)]),
         ]
         for prediction in predictions
@@ -176,15 +176,12 @@ def _show_labels(network: TrainedNetwork, predictions: Sequence[Prediction], *, 
     for one in predictions:
         named = zip(network.class_names, one.probabilities or (), strict=True)
         likely = sorted(named, key=lambda pair: -pair[1])[:top]
-        true = ", ".join(network.class_names[label] for label in _labels(one.true)) or "none"
+        labels = one.true if isinstance(one.true, tuple) else ()
+        true = ", ".join(network.class_names[int(label)] for label in labels) or "none"
         wrong = "" if one.true == one.label else " (misclassified)"
         chances = ", ".join(f"{name} {screen.share(chance)}" for name, chance in likely)
         rows.append([_what(one), one.name or "none", true + wrong, chances])
     screen.show_table(("row", "labels", "true", "most probable"), rows)
-
-
-def _labels(values: int | tuple[float, ...] | None) -> list[int]:
-    return list(map(int, values)) if isinstance(values, tuple) else []
 
 
 def _show_seen(predictions: Sequence[Prediction]) -> None:
@@ -220,15 +217,6 @@ def _what(prediction: Prediction) -> str:
 def _truth(network: TrainedNetwork, prediction: Prediction) -> str:
     assert isinstance(prediction.true, int)
     return network.class_names[prediction.true] + ("" if prediction.true == prediction.label else " (misclassified)")
-
-
-def _runners_up(network: TrainedNetwork, prediction: Prediction, count: int) -> list[str]:
-    values = prediction.outputs if prediction.probabilities is None else prediction.probabilities
-    order = sorted(
-        (label for label in range(len(values)) if label != prediction.label), key=lambda label: -values[label]
-    )
-    as_text = "{:.4g}".format if prediction.probabilities is None else "{:.2%}".format
-    return [f"{network.class_names[label]} {as_text(values[label]).replace('%', ' %')}" for label in order[:count]]
 
 
 def _numbers(values: int | tuple[float, ...] | None) -> str:

@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlptrain.cli import screen
 
@@ -60,15 +60,21 @@ def _show(found: TablePredictions, top: int) -> None:
             rows.append([row["index"], *(f"{value:.6g}" for value in row["outputs"])])
             continue
         chances = row["probabilities"]
-        values = chances or row["outputs"]
-        order = sorted((label for label in range(len(values)) if label != row["class"]), key=lambda one: -values[one])
-        written = screen.share if chances else "{:.4g}".format
-        others = ", ".join(f"{names[label]} {written(values[label])}" for label in order[: top - 1])
+        others = runners_up(names, row["class"], chances, row["outputs"], top - 1)
         rows.append([row["index"], row["name"], "" if chances is None else screen.share(row["confidence"]), others])
     columns = ("row", "class", "confidence", "runners-up") if names else ("row", *found.experiment.value_names)
     screen.show_table(columns, rows, right=(0, 2) if names else range(len(columns)))
     if len(found) > len(rows):
         screen.say(f"… and {len(found) - len(rows):,} rows more; --out FILE writes all, --json prints them")
+
+
+def runners_up(
+    names: Sequence[str], label: Any, chances: Sequence[float] | None, outputs: Sequence[float], count: int
+) -> str:
+    """So many classes besides the predicted one, the most likely first, each with its probability or its output."""
+    values, written = (outputs, "{:.4g}".format) if chances is None else (chances, screen.share)
+    order = sorted((other for other in range(len(values)) if other != label), key=lambda other: -values[other])
+    return ", ".join(f"{names[other]} {written(values[other])}" for other in order[:count])
 
 
 def _summarise(found: TablePredictions) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from mlptrain.errors import Fault, MachineError
-from mlptrain.keys import SPLITS, metrics_among
+from mlptrain.keys import SPLITS, metric_of, metrics_among, run_figure
 from mlptrain.system.text import duration, printable
 
 if TYPE_CHECKING:
@@ -197,6 +197,10 @@ class Fetching:
             self._bars.stop()
             self._bars = None
 
+    def note(self, text: str) -> None:
+        """What is odd about the data, or not as the configuration says."""
+        say(f"note: {text}", err=True)
+
     def new_bars(self, *columns: Any) -> RichProgress:
         """Bars of these columns; those before them, as of a download that is over, stop."""
         from rich.progress import Progress as RichProgress
@@ -289,18 +293,18 @@ def show_check(report: Mapping[str, Any]) -> None:
 def show_evaluation(report: Mapping[str, Any]) -> None:
     """The figures of `mlptrain eval`."""
     of = report["split"] or report["data"]
-    say(f"{of}: {report['examples']:,} examples, loss {report['loss']:.4f} (mean per example)")
+    say(f"{of}: {report['examples']:,} examples, loss {run_figure('loss', report['loss'])} (mean per example)")
     if "objective" in report:
         say(f"objective {report['objective']:.4f}, what training minimises: smoothed, or weighted by class or example")
     if "per_quantile" in report:
-        below = [(f"{row['quantile']:g}", figure(row["below"])) for row in report["per_quantile"]]
+        below = [(f"{row['quantile']:g}", run_figure("below", row["below"])) for row in report["per_quantile"]]
         show_table(("quantile", "share of targets at or below"), below, right=(0, 1))
         if len(below) > 1:
-            say(f"quantiles cross for {figure(report['crossing'])} of the targets")
+            say(f"quantiles cross for {run_figure('crossing', report['crossing'])} of the targets")
     if report["metrics"]:
         from mlptrain.spec.metrics import title_of_fraction
 
-        rows = [(key, figure(value), title_of_fraction(key)) for key, value in report["metrics"].items()]
+        rows = [(key, run_figure(key, value), title_of_fraction(key)) for key, value in report["metrics"].items()]
         over = "" if report["temperature"] is None else f", probabilities at temperature {report['temperature']:.4g}"
         show_table(("metric", "value", "what"), rows, title=f"further figures{over}", right=(1,))
         for key, reason in report["undefined"].items():
@@ -316,7 +320,8 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
     what = "label" if of_labels else "class"
     shares = (["accuracy"] if of_labels else []) + ["precision", "recall"]
     rows = [
-        (row["class"], *(figure(row[name]) for name in shares), f"{row['examples']:,}") for row in report["per_class"]
+        (row["class"], *(run_figure(name, row[name]) for name in shares), f"{row['examples']:,}")
+        for row in report["per_class"]
     ]
     show_table((what, *shares, "examples"), rows, title=f"per {what}", right=range(1, len(shares) + 2))
     if any("–" in row for row in rows):
@@ -335,11 +340,6 @@ def show_evaluation(report: Mapping[str, Any]) -> None:
         show_table(("true \\ predicted", *heads), confusion, title=title, right=range(1, len(names) + 1))
 
 
-def figure(value: float | None) -> str:
-    """With four decimals, or a dash where it is undefined."""
-    return "–" if value is None else f"{value:.4f}"
-
-
 def share(value: float) -> str:
     """``12.50 %``."""
     return f"{value:.2%}".replace("%", " %")
@@ -350,11 +350,16 @@ def show_evaluations(reports: Sequence[Mapping[str, Any]]) -> None:
     rows = []
     further = list(dict.fromkeys(key for report in reports for key in report["metrics"]))
     for report in reports:
-        row = [report["run"], report["split"] or report["data"], f"{report['examples']:,}", f"{report['loss']:.4f}"]
+        row = [
+            report["run"],
+            report["split"] or report["data"],
+            f"{report['examples']:,}",
+            run_figure("loss", report["loss"]),
+        ]
         if report["accuracy"] is not None:
             low, high = report["interval"]
             row += [f"{report['accuracy']:.4f}", f"{low:.4f} to {high:.4f}", f"{report['wrong']:,}"]
-        more = [figure(report["metrics"][key]) if key in report["metrics"] else "" for key in further]
+        more = [run_figure(key, report["metrics"][key]) if key in report["metrics"] else "" for key in further]
         rows.append([*[*row, "", "", ""][:7], *more])
     columns = ("run", "split", "examples", "loss", "accuracy", "95 % interval", "wrong", *further)
     show_table(columns, rows, title="losses are means per example", right=(2, 3, 4, *range(6, len(columns))))
@@ -369,13 +374,15 @@ def show_runs(places: Sequence[Path], listed: Sequence[RunSummary]) -> None:
         say(f"no runs in {' or '.join(map(str, places))}; `mlptrain train CONFIG` makes one")
     if runs := [one for one in listed if one.what == "run"]:
         _show_runs(places, runs)
+    from mlptrain.spec.metrics import figure_text
+
     rows = [
         (
             _place(one.path, places),
             f"{one.what}, {one.status}",
             one.name,
             one.best,
-            "" if one.value is None else f"{one.metric} {one.value:.4f}",
+            "" if one.metric is None else f"{one.metric} {figure_text(metric_of(one.metric), one.value)}",
             duration(one.age),
         )
         for one in listed
@@ -403,14 +410,14 @@ def _show_runs(places: Sequence[Path], runs: Sequence[RunSummary]) -> None:
         optimizer = run.optimizer if run.lr is None else run.optimizer.replace(f" {run.lr:g}", "", 1)
         epoch = "" if run.epoch is None else f"{run.epoch}" + (f" of {run.epochs}" if run.epoch != run.epochs else "")
         lr = "" if run.lr is None else f"{run.lr:g}"
-        shown = [f"{run.figures[key]:.4f}" if key in run.figures else "" for key in figures]
+        shown = [run_figure(key, run.figures[key]) if key in run.figures else "" for key in figures]
         rows.append(
             [_place(run.path, places), run.status, run.data, run.model, optimizer, lr, epoch, *shown, duration(run.age)]
         )
     in_width = _has_width(console())
     head = [*first, *(name.replace("_", "\n" if in_width else "_") for name in figures), "age"]
     numbers = range(len(first) - 2, len(head))
-    if in_width and sum(_widest(column) + 3 for column in zip(head, *rows, strict=True)) > console().width:
+    if in_width and _natural_width([head, *rows]) > console().width:
         head, rows, numbers = _stacked(first, figures, rows)
     title = "figures of the kept weights; losses are means per example" if figures else None
     show_table(head, rows, title=title, right=numbers)
@@ -434,8 +441,9 @@ def _stacked(
     return head, stacked, range(2, len(head))
 
 
-def _widest(texts: Iterable[str]) -> int:
-    return max(len(line) for text in texts for line in text.split("\n"))
+def _natural_width(rows: Sequence[Sequence[str]]) -> int:
+    columns = zip(*rows, strict=True)
+    return sum(max(len(line) for text in column for line in text.split("\n")) + 3 for column in columns)
 
 
 def show_finding(finding: Finding) -> None:

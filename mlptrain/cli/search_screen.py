@@ -7,27 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlptrain.cli.compare_screen import TrialProgress, show_cost
+from mlptrain.cli.compare_screen import show_cost
 from mlptrain.cli.screen import say, show_table
 from mlptrain.report.comparison.words import counted
 from mlptrain.report.search.notes import notes_of
-from mlptrain.report.search.words import figure_text, half_text, of_importances, trial_rows
+from mlptrain.report.search.words import half_text, of_importances, trial_rows, trials_text
 from mlptrain.runs.search import SearchSummary
+from mlptrain.spec.metrics import figure_text
 from mlptrain.spec.search.sections import SearchSpec
 
 _BEST = 5  # trials that are shown
-
-
-class ShownProgress(TrialProgress):
-    """Live progress over trials, with the best value so far."""
-
-    def __init__(self, spec: SearchSpec) -> None:
-        super().__init__()
-        self._metric = spec.judged_by
-
-    def best(self, value: float) -> None:
-        """The best value so far."""
-        self.show_beside(f"best {self._metric.name} {figure_text(self._metric.key, value)}")
+_KEYS = 4  # up to which each of them has a row
 
 
 def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
@@ -43,11 +33,14 @@ def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
     show_cost(plan, without="the drawing of settings")
 
 
-def show_summary(folder: str, summary: SearchSummary) -> None:
+def show_summary(folder: str, summary: SearchSummary, *, allow_code: bool = False) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
-    head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary) if row[2] in ("status", "completed")]
-    title = f"the best of {summary.asked} trials by {summary.metric.name}"
-    if best:
+    head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary, once=True) if row[2] in ("status", "completed")]
+    title = f"the best of {trials_text(summary)} by {summary.metric.name}"
+    if best and len(summary.space) > _KEYS:  # a column for each trial: rows of so many values are too wide
+        names, *columns = zip(head, *best[:_BEST], strict=True)
+        show_table(names, columns, title=title, right=range(1, len(names)))
+    elif best:
         show_table(head, best[:_BEST], title=title, right=(0, 1))
     if summary.importances:
         rows = [
@@ -67,4 +60,5 @@ def show_summary(folder: str, summary: SearchSummary) -> None:
         figure = first.status if value is None else f"{split}_{key} {figure_text(key, value)}"
         others = f", one of the {len(summary.scored)}" if len(summary.scored) > 1 else ""
         say(f"best.yaml: the training with seed {first.seed}{others}, by itself: {figure}")
-        say(f"train: mlptrain train {shlex.quote(f'{folder}/best.yaml')}")
+        allowed = " --allow-code" if allow_code else ""
+        say(f"train: mlptrain train {shlex.quote(f'{folder}/best.yaml')}{allowed}")

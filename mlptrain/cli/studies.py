@@ -15,10 +15,6 @@ from mlptrain.cli.options import AllowCode, DataDir, Json
 from mlptrain.errors import DivergedError, InterruptedRunError, MachineError, UserError
 
 if TYPE_CHECKING:
-    from mlptrain.comparison.folder import ComparisonFolder
-    from mlptrain.runs.comparison import Summary
-    from mlptrain.runs.search import SearchSummary
-    from mlptrain.searching.protocol import SearchFolder
     from mlptrain.spec.comparison.load import LoadedComparison
     from mlptrain.spec.kinds import Kind
 
@@ -141,9 +137,9 @@ def search(
 ) -> None:
     """Search for good values of any keys; score the best setting on fresh seeds, and on test rows that no trial used.
 
-    Rerun the same command to resume a stopped search; `mlptrain search FOLDER --set trials=70` goes on with more
-    trials. It leaves best.yaml, which `mlptrain train` trains to the recorded figure, and the search.yaml that repeats
-    it.
+    Rerun the same command to resume a stopped search; `mlptrain search FOLDER --set trials=70` continues with
+    more trials. It leaves best.yaml, which `mlptrain train` trains to the recorded figure, and the search.yaml that
+    repeats it.
     """
     from mlptrain.spec.kinds import SEARCH
     from mlptrain.spec.search.load import load_search, located
@@ -158,29 +154,28 @@ def search(
 
         with screen.Fetching() as fetching, located(config):
             plan = preview(make_plan(loaded.spec), data_dir=data_dir, on_fetch=fetching.fetch)
-        _show_plan(plan, lambda: show_preview(loaded.spec, plan), as_json=as_json)
+        _show(plan, lambda: show_preview(loaded.spec, plan), as_json=as_json)
         return
     unwritten: list[MachineError] = []
     with _resumable(), located(config):
-        from mlptrain.cli.search_screen import ShownProgress, show_summary
+        from mlptrain.cli.compare_screen import TrialProgress
+        from mlptrain.cli.search_screen import show_summary
         from mlptrain.report.search.outputs import write_outputs
         from mlptrain.searching import search as run
 
-        def write(folder: SearchFolder, summary: SearchSummary) -> None:
-            write_outputs(folder.path, summary, folder.read_timings())
-
-        with ShownProgress(loaded.spec) as progress:
+        write = _tried(lambda folder, found: write_outputs(folder.path, found, folder.read_timings()), unwritten)
+        with TrialProgress(loaded.spec.judged_by) as progress:
             folder, summary = run(
-                loaded.spec,
-                run_dir=run_dir,
-                data_dir=data_dir,
-                hours=hours,
-                progress=progress,
-                on_summary=_tried(write, unwritten),
-                allow_code=code,
+                loaded.spec, run_dir=run_dir, data_dir=data_dir, hours=hours, progress=progress, on_summary=write
             )
     path = folder.path
-    _show_result(path, summary.plain(), lambda: show_summary(str(path), summary), as_json=as_json, unwritten=unwritten)
+    _show_result(
+        path,
+        summary.plain(),
+        lambda: show_summary(str(path), summary, allow_code=code),
+        as_json=as_json,
+        unwritten=unwritten,
+    )
     statuses = [trial.status for trial in summary.trials]
     if "completed" not in statuses:
         _nothing_lasted("trial", statuses, "search lower ranges, first of all of learning rates")
@@ -202,7 +197,7 @@ def _run(
 
         with screen.Fetching() as fetching:
             plan = preview(make_plan(spec), data_dir=data_dir, on_fetch=fetching.fetch)
-        _show_plan(plan, lambda: show_preview(spec.name, plan), as_json=as_json)
+        _show(plan, lambda: show_preview(spec.name, plan), as_json=as_json)
         return
     from mlptrain.report.comparison.artist import Artist
 
@@ -212,13 +207,11 @@ def _run(
         from mlptrain.comparison import compare as run
         from mlptrain.report.comparison.outputs import write_outputs
 
-        def write(folder: ComparisonFolder, summary: Summary) -> None:
-            write_outputs(folder.path, summary, folder.read_timings(), artist=artist)
-
+        write = _tried(
+            lambda folder, found: write_outputs(folder.path, found, folder.read_timings(), artist=artist), unwritten
+        )
         with TrialProgress() as progress:
-            folder, summary = run(
-                spec, run_dir=run_dir, data_dir=data_dir, progress=progress, on_summary=_tried(write, unwritten)
-            )
+            folder, summary = run(spec, run_dir=run_dir, data_dir=data_dir, progress=progress, on_summary=write)
         path, timings = folder.path, folder.read_timings()
     result = {**summary.plain(), "timings": timings.plain()}
     _show_result(path, result, lambda: show_summary(str(path), summary, timings), as_json=as_json, unwritten=unwritten)
@@ -230,7 +223,7 @@ def _run(
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:
     from mlptrain.spec.comparison.load import comparison_from_options, load_comparison
     from mlptrain.spec.reader import read_file
-    from mlptrain.spec.study import is_comparison, is_search
+    from mlptrain.spec.which import is_comparison, is_search
 
     document = read_file(config)[1]
     if is_search(document):
@@ -249,20 +242,22 @@ def _load(config: Path, options: dict[str, str], overrides: list[str]) -> Loaded
     return comparison_from_options(config, overrides=overrides, **options)
 
 
-def _show_plan(plan: Mapping[str, Any], show: Callable[[], None], *, as_json: bool) -> None:
+def _show(found: Mapping[str, Any], show: Callable[[], None], *, as_json: bool) -> None:
     if as_json:
-        screen.say_json(plan)
+        screen.say_json(found)
     else:
         show()
 
 
 def _file_of(config: Path, run_dir: Path | None, kind: Kind) -> tuple[Path, Path | None]:
     """The plan of a folder that is to be resumed, and that folder; a file as it is."""
-    from mlptrain.runs import study_in
+    from mlptrain.spec.kinds import study_in
 
     if not config.is_dir():
         return config, run_dir
-    if study_in(config) != kind:
+    if (found := study_in(config)) != kind:
+        if found is not None:
+            raise UserError(f"{config} {found.instead(config, kind.name)}")
         raise UserError(
             f"{config} is not a {kind.name}'s folder: it holds no {kind.plan}; name a YAML file or such a folder"
         )
@@ -307,9 +302,6 @@ def _show_result(
 ) -> None:
     """The result on the screen, or as JSON. Raises MachineError for what could not be written."""
     with screen.result_of(path):
-        if as_json:
-            screen.say_json({"folder": str(path), **result})
-        else:
-            show()
+        _show({"folder": str(path), **result}, show, as_json=as_json)
     if unwritten:
         raise unwritten[0]

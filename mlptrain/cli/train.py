@@ -20,7 +20,7 @@ from mlptrain.cli.options import (
     Set,
     complete_config,
     complete_run,
-    parse_seeds,
+    seeds_without_clash,
 )
 from mlptrain.errors import DivergedError, InterruptedRunError, UserError
 from mlptrain.system.launch import Launch, launched
@@ -39,8 +39,7 @@ def train(
     ] = None,
     overrides: Set = [],  # noqa: B006 - typer copies it
     seeds: Annotated[
-        str | None,
-        typer.Option(metavar=SEEDS, help="Train with each of these seeds at once, whatever the file's is."),
+        str | None, typer.Option(metavar=SEEDS, help="Train with each of these seeds at once, whatever the file's is.")
     ] = None,
     folds: Annotated[
         int | None,
@@ -167,9 +166,7 @@ def _train(
     if RunGroup.is_group(config):
         word = RunGroup.open(config).word
         raise UserError(f"{config} holds the runs of several {word}s; resume with `mlptrain train --resume {config}`")
-    numbers = None if seeds is None else parse_seeds(seeds)
-    if clash := [text for text in overrides if numbers and text.partition("=")[0].strip() == "seed"]:
-        raise UserError(f"--set {clash[0]} conflicts with --seeds {seeds}; name every seed in --seeds")
+    numbers = seeds_without_clash(seeds, overrides)
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     if from_run is not None:
         loaded = starting_from(loaded, from_run, overrides=overrides)
@@ -204,13 +201,8 @@ def _resume(path: Path, epochs: int | None, **options: Any) -> Outcome | GroupOu
 
     word, until = "seed" if group is None else group.word, epochs or spec.training.epochs
     with train_screen.Progress(spec, epochs=until, numbers=numbers, word=word) as progress:
-        options |= {
-            "on_fetch": progress.fetch,
-            "on_note": progress.note,
-            "launch": launched(),
-            "progress": False,
-            "epochs": epochs,
-        }
+        options |= {"on_fetch": progress.fetch, "on_note": progress.note, "launch": launched(), "progress": False}
+        options["epochs"] = epochs
         if group is None:
             return experiment.resume(path, listeners=[progress], **options)
         return experiment.resume_group(path, listeners=[progress], **options)
@@ -268,10 +260,8 @@ def _show_group(outcome: GroupOutcome, *, as_json: bool) -> None:
     results = {number: run.result for number, run in zip(outcome.group.numbers, outcome.outcomes, strict=True)}
     with screen.result_of(outcome.group.path):
         if as_json:
-            runs = [
-                {word: number, "run": str(outcome.group.member(number)), **result.plain()}
-                for number, result in results.items()
-            ]
+            places = {number: str(outcome.group.member(number)) for number in results}
+            runs = [{word: number, "run": places[number], **result.plain()} for number, result in results.items()]
             screen.say_json({"group": group, **summary.plain(), "runs": runs})
         else:
             scaled = _is_fitted(outcome.outcomes[0].folder)

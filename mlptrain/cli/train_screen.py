@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlptrain.cli.screen import Fetching, figure, new_table, print_table, say, show_table
-from mlptrain.keys import metric_of, metrics_among, split_of, table_of
+from mlptrain.cli.screen import Fetching, new_table, print_table, say, show_table
+from mlptrain.keys import metric_of, metrics_among, run_figure, split_of, table_of
 from mlptrain.system.cores import Pressure
 
 if TYPE_CHECKING:
@@ -67,10 +67,6 @@ class Progress(Fetching):
                 self._pressure = None  # once is enough
                 self._console.print(f"note: {note}", soft_wrap=True)
 
-    def note(self, text: str) -> None:
-        """What is odd about the data."""
-        say(f"note: {text}", err=True)
-
     def ended(self, endings: Sequence[Ending | None]) -> None:
         """The results are shown by others."""
 
@@ -104,11 +100,7 @@ class Progress(Fetching):
 
 
 def show_result(
-    run: str,
-    result: CompletedRun,
-    *,
-    scaling: Scaling | None = None,
-    class_weights: Mapping[str, float] | None = None,
+    run: str, result: CompletedRun, *, scaling: Scaling | None = None, class_weights: Mapping[str, float] | None = None
 ) -> None:
     """The metrics a run ends with, the numbers that were fitted for it, its diagnosis, and where it lies."""
     kept, metrics = result.kept, result.kept.metrics
@@ -117,7 +109,7 @@ def show_result(
     about = f": {result.about_kept}" if result.about_kept else ""
     say(f"kept: epoch {kept.epoch} of {result.epochs}, {kept.checkpoint}{about}")
     say(_KEPT_FIGURES)
-    head, *rows = table_of(metrics, show=lambda _, value: figure(value), widest=_MAX_KINDS)
+    head, *rows = table_of(metrics, show=run_figure, widest=_MAX_KINDS)
     show_table(head, rows, right=range(1, len(head)))
     if result.calibration is not None and result.calibration.temperature is not None:
         show_calibration(result.calibration)
@@ -167,7 +159,7 @@ def show_group(
 ) -> None:
     """A line for each seed or fold, mean and spread of the kept weights' metrics, and where they lie."""
     completed = sum(result.status == "completed" for result in runs.values())
-    say(f"{completed} of {name_count(len(runs), word)} completed")
+    say(f"{completed} of {len(runs):,} {word}{'' if len(runs) == 1 else 's'} completed")
     say(_KEPT_FIGURES)
     cells = [[name] for name in kept]  # figures that stand in one cell below each other
     if stacked := len(kept) > _MAX_FIGURES:
@@ -179,7 +171,7 @@ def show_group(
     of_splits = ["\n".join(map(metric_of, cells[0]))] if stacked else []
 
     def row(values: Mapping[str, float | None]) -> list[str]:
-        shown = {name: "–" if value is None else f"{value:.4f}" for name, value in values.items()}
+        shown = {name: run_figure(name, value) for name, value in values.items()}
         return [*of_splits, *("\n".join(shown.get(name, "") for name in names) for names in cells)]
 
     for number, result in runs.items():
@@ -253,8 +245,3 @@ def show_causes(diagnosis: Diagnosis) -> None:
 def name_numbers(numbers: Sequence[int], word: str) -> str:
     """``seed 1`` or ``folds 1, 2``."""
     return f"{word}{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
-
-
-def name_count(count: int, word: str) -> str:
-    """``1 seed`` or ``2 folds``."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -6,16 +6,18 @@ What lies in it is listed in ``mlptrain.runs.comparison`` and ``mlptrain.runs.se
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from mlptrain.comparison.pairing import check_paired
 from mlptrain.comparison.records import read_batches, read_content, to_line
 from mlptrain.comparison.study import StudyPlan
-from mlptrain.comparison.trials import TrialBatch, check_paired
+from mlptrain.comparison.trials import TrialBatch
 from mlptrain.errors import MachineError, RunFolderError, SpecError
-from mlptrain.runs.comparison import ComparisonFiles, TrialRecord
+from mlptrain.runs.comparison import ComparisonFiles
 from mlptrain.runs.study import StudyFiles
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
@@ -33,12 +35,12 @@ class StudyFolder(StudyFiles, LockedFolder):
         self._batches: dict[str, list[TrialRecord]] = {}
 
     @classmethod
-    def of(cls, plan: StudyPlan[Any], *, parent: Path = Path("runs"), folder: AnyPath | None = None) -> Self:
-        """``parent/<name>-<plan hash>/``, or ``folder`` itself; made where it does not exist yet.
+    def of(cls, plan: StudyPlan[Any], *, folder: AnyPath | None = None) -> Self:
+        """``runs/<name>-<plan hash>/``, or ``folder`` itself; made where it does not exist yet.
 
         Raises RunFolderError for a folder that holds anything but this very plan, MachineError where the disk refuses.
         """
-        files = cls(user_path(folder) if folder else parent / f"{plan.name}-{plan.digest}")
+        files = cls(user_path(folder) if folder else Path("runs") / f"{plan.name}-{plan.digest}")
         content = yaml_text(plan.to_plain()).encode()
         try:
             if not files.plan.is_file():
@@ -67,16 +69,8 @@ class StudyFolder(StudyFiles, LockedFolder):
             write_atomically(self.plan, content)
 
     def _check_plan(self, content: bytes) -> None:
-        if self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content:
-            return
-        try:
-            theirs = read_file(self.plan)[1].value
-        except SpecError as error:
-            raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
-        self.kind.check_format(theirs, self.plan)
-        ours = parse(content.decode(), source="").value
-        different = list(_differences(theirs, ours))
-        if self._become(ours, different, content):
+        """Raises RunFolderError where the plan in the folder is another one, and OSError."""
+        if (different := self._differences(content)) is None:
             return
         where = ", ".join(different[:3]) or "its wording"
         more = f" and {len(different) - 3} more" if len(different) > 3 else ""
@@ -85,17 +79,16 @@ class StudyFolder(StudyFiles, LockedFolder):
             f"{self.path} holds another plan, or {self.plan.name} was edited: {where}{more} {verb}; name a new folder"
         )
 
-    def _become(
-        self,
-        ours: Mapping[str, Any],  # noqa: ARG002 - of kinds that can
-        different: Sequence[str],  # noqa: ARG002
-        content: bytes,  # noqa: ARG002
-    ) -> bool:
-        """Make the folder one of the plan ``ours``, ``content`` as text, if its trials continue those in it.
-
-        ``different`` names the keys under which it differs from the plan in it. Returns whether it is one now.
-        """
-        return False
+    def _differences(self, content: bytes) -> list[str] | None:
+        """The keys under which the plan in the folder differs from another one; None where both are the same."""
+        if self.plan.stat().st_size == len(content) and self.plan.read_bytes() == content:
+            return None
+        try:
+            theirs = read_file(self.plan)[1].value
+        except SpecError as error:
+            raise RunFolderError(f"{self.plan} cannot be read ({error}); name a new folder") from None
+        self.kind.check_format(theirs, self.plan)
+        return list(_differences(theirs, parse(content.decode(), source="").value))
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -104,7 +97,7 @@ class StudyFolder(StudyFiles, LockedFolder):
                 remove_temporary(folder)
             content = read_content(self.trials)
             self._batches = read_batches(content, path=self.trials)
-            self._check_paired()
+            check_paired(self._records)
             if content != self._content() or self.trials.is_symlink():  # a link could lead out of the folder
                 self._write()  # without what a crash cut off, so that the next batch can be appended
         except BaseException:
@@ -138,7 +131,7 @@ class StudyFolder(StudyFiles, LockedFolder):
         name = records[0].batch
         is_retrained = name in self._batches
         self._batches[name] = list(records)
-        self._check_paired()
+        check_paired(self._records)
         if is_retrained:
             self._write()
             return
@@ -147,40 +140,22 @@ class StudyFolder(StudyFiles, LockedFolder):
             stream.flush()
             os.fsync(stream.fileno())
 
-    def _check_paired(self) -> None:
-        check_paired([record for batch in self._batches.values() for record in batch])
+    @property
+    def _records(self) -> list[TrialRecord]:
+        return [record for batch in self._batches.values() for record in batch]
 
     def _content(self) -> bytes:
-        return b"".join(to_line(record) for batch in self._batches.values() for record in batch)
+        return b"".join(map(to_line, self._records))
 
     def _write(self) -> None:
         write_atomically(self.trials, self._content())
-
-    @property
-    def tested(self) -> list[TrialRecord]:
-        """The records of trials that were measured on test rows."""
-        return [record for batch in self._batches.values() for record in batch if record.is_tested]
 
     def records(self, batches: Sequence[TrialBatch]) -> dict[str, TrialRecord]:
         """The records of recorded batches, by the names of their trials."""
         return {record.trial: record for batch in batches for record in self._batches[batch.identity]}
 
-    def sort(self, order: Sequence[str], *, drop_replaced: bool = False) -> None:
-        """Bring the batches into the plan's order, by their names. Raises OSError.
-
-        With ``drop_replaced`` those are left out whose trials all stand in other ones, and those that scored a setting
-        which is no longer the chosen one, unless they read test rows: that these were read stays on record.
-        """
-        if drop_replaced:
-            known = set(order)
-            trained = {record.trial for name in known & self._batches.keys() for record in self._batches[name]}
-            self._batches = {
-                name: batch
-                for name, batch in self._batches.items()
-                if name in known
-                or any(record.is_tested for record in batch)
-                or (batch[0].role == "tuning" and not trained.issuperset(record.trial for record in batch))
-            }
+    def sort(self, order: Sequence[str]) -> None:
+        """Bring the batches into the plan's order, by their names. Raises OSError."""
         ranks = {name: rank for rank, name in enumerate(order)}
         self._batches = dict(sorted(self._batches.items(), key=lambda item: ranks.get(item[0], len(ranks))))
         if self.trials.read_bytes() != self._content():
@@ -189,6 +164,15 @@ class StudyFolder(StudyFiles, LockedFolder):
 
 class ComparisonFolder(ComparisonFiles, StudyFolder):
     """Files and records of a comparison."""
+
+    def _check_plan(self, content: bytes) -> None:
+        if self._differences(content) == ["scoring.seeds"] and self.summary.is_file():
+            raise RunFolderError(
+                f"{self.path} is finished, and its verdicts can be read: seeds added after a look at them make false "
+                f"verdicts more likely, so it takes no more. Begin a new comparison with seeds that are not among "
+                f"these, all of them at once, and judge by it alone: --set 'scoring.seeds=[100, 101, …]' --run-dir NEW"
+            )
+        super()._check_plan(content)
 
 
 def _differences(plan: Any, other: Any, path: KeyPath = ()) -> Iterator[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from mlptrain.comparison.study import MAX_MODELS, StudyPlan, fitting, resolved_for
+from mlptrain.comparison.study import MAX_MODELS, StudyPlan, fitting
 from mlptrain.comparison.trials import Trial, TrialBatch
-from mlptrain.runs.comparison import SplitName
+from mlptrain.experiment.build import resolved_for
+from mlptrain.runs.trials import SplitName
+from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.changes import Changes, value_of, with_changes
 from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparisonSpec
@@ -54,27 +55,25 @@ class Plan(StudyPlan[ComparisonSpec]):
             return {}
         return {name: arm.grids for name, arm in self.spec.compared.items() if arm.grids}
 
-    def tuning_batches(
-        self, grids: Mapping[str, Grids], *, known: frozenset[str] = frozenset(), data_dir: Path | None = None
-    ) -> list[TrialBatch]:
+    def tuning_batches(self, grids: Mapping[str, Grids], *, known: Collection[str] = ()) -> list[TrialBatch]:
         """The batches that try every setting of the grids on every tuning seed, without the ``known`` trials."""
         arms = self.spec.compared
         settings = [(name, setting) for name in grids for setting in arms[name].settings(grids[name])]
         by_seed = [[Trial("tuning", *setting, seed) for setting in settings] for seed in self.spec.tuning_seeds]
         missing = [[trial for trial in trials if self.identity(trial) not in known] for trials in by_seed]
-        return self._batches(missing, data_dir)
+        return self._batches(missing)
 
-    def scoring_batches(self, chosen: Mapping[str, Changes], *, data_dir: Path | None = None) -> list[TrialBatch]:
+    def scoring_batches(self, chosen: Mapping[str, Changes]) -> list[TrialBatch]:
         """The batches that train every chosen setting on every scoring seed."""
         seeds = self.spec.scoring_seeds
-        return self._batches([[Trial("scoring", *item, seed) for item in chosen.items()] for seed in seeds], data_dir)
+        return self._batches([[Trial("scoring", *item, seed) for item in chosen.items()] for seed in seeds])
 
-    def _batches(self, by_seed: Sequence[Sequence[Trial]], data_dir: Path | None) -> list[TrialBatch]:
+    def _batches(self, by_seed: Sequence[Sequence[Trial]]) -> list[TrialBatch]:
         """Trials of one seed together, since they share their batches; equal ones are trained once."""
         batches = []
         for trials in by_seed:
             unique = list({self.identity(trial): trial for trial in trials}.values())
-            batches += self.batches(unique, self.models_at_once, data_dir=data_dir)
+            batches += self.batches(unique, self.models_at_once)
         return batches
 
 
@@ -83,7 +82,8 @@ def make_plan(spec: ComparisonSpec) -> Plan:
 
     Raises DeviceError for a device that is not there.
     """
-    return Plan(spec, resolved_for(spec, models=len(spec.compared)))
+    base = Experiment(spec.base, spec.base.data.facts())
+    return Plan(spec, resolved_for(base, models=len(spec.compared)))  # as many as its smallest batches have
 
 
 def grown(candidate: Candidate | Arm, grids: Grids, chosen: Changes) -> Grids | None:

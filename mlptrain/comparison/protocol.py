@@ -16,7 +16,8 @@ from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial
 from mlptrain.comparison.verdicts import choose
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.comparison import StudyTimings, Summary, TrialRecord, TriedChanges, TriedSetting
+from mlptrain.runs.comparison import StudyTimings, Summary, TriedChanges, TriedSetting
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import Changes, value_of
 from mlptrain.spec.comparison.load import load_comparison
@@ -39,38 +40,36 @@ def compare(
 ) -> tuple[ComparisonFolder, Summary]:
     """Run a comparison, or what is missing of it, in ``runs/<name>-<plan hash>/`` or ``run_dir``.
 
-    ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``.
-
-    With ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``.
-
-    ``data_dir`` is where data sets lie, and ``progress`` is notified of phases and trials.
+    ``spec`` may be a YAML file, or a mapping of the same content, with ``overrides`` as in ``load_comparison``. With
+    ``allow_code`` modules that it names may be imported, see ``mlptrain.spec.foreign``. ``data_dir`` is where data sets
+    lie, and ``progress`` is notified of phases and trials.
 
     Returns its folder and its summary, which is written last; ``on_summary`` is called while the folder is still
     locked, so that no other command changes it. Raises the errors of mlptrain.errors, RunFolderError where trials of
     one seed did not have the same noise; after an InterruptedRunError the same call resumes.
     """
-    plan = make_plan(checked(spec, overrides, load_comparison, allow_code=allow_code))
     with code_allowed(allow_code):
+        plan = make_plan(checked(spec, overrides, load_comparison))
         firsts = (
             Trial("tuning", name, setting, 0)
             for name, candidate in plan.spec.compared.items()
             for setting in candidate.settings()[:1]
         )
         check_optimizers(firsts, plan.task)
-    files = ComparisonFolder.of(plan, folder=run_dir)
-    with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
-        tuned = _tune(plan, study)
-        chosen = {name: tuned[name].setting for name in plan.spec.compared}
-        scored = _score(plan, study, chosen)
-        files.sort(study.order)
-        study.executor.close()  # what it has started would disturb the timing
-        if not _are_timed(files, chosen):
-            study.progress.phase("timing", trials=len(chosen), done=0)
-            files.write_timings(time_alone(plan, chosen, data_dir=study.data_dir, on_share=study.progress.advance))
-        summary = summarise(plan, tuned, scored)
-        files.write_summary(summary)
-        on_summary(files, summary)
-    return files, summary
+        files = ComparisonFolder.of(plan, folder=run_dir)
+        with running(plan, files, data_dir=data_dir, progress=progress) as study:
+            tuned = _tune(plan, study)
+            chosen = {name: tuned[name].setting for name in plan.spec.compared}
+            scored = _score(plan, study, chosen)
+            files.sort(study.order)
+            study.executor.close()  # what it has started would disturb the timing
+            if not _are_timed(files, chosen):
+                study.progress.phase("timing", trials=len(chosen), done=0)
+                files.write_timings(time_alone(plan, chosen, data_dir=study.data_dir, on_share=study.progress.advance))
+            summary = summarise(plan, tuned, scored)
+            files.write_summary(summary)
+            on_summary(files, summary)
+        return files, summary
 
 
 compare_optimizers = compare  # its short form: arms over the optimizer
@@ -95,7 +94,7 @@ def _tune(plan: Plan, study: Running) -> dict[str, Tuned]:
     for extension in range(most + 1):
         if not growing:
             break
-        batches = plan.tuning_batches(growing, known=frozenset(records), data_dir=study.data_dir)
+        batches = plan.tuning_batches(growing, known=records)
         records |= study.train(batches, phase="tuning" if extension == 0 else f"tuning, extension {extension}")
         larger: dict[str, Grids] = {}
         for name, grids in growing.items():
@@ -108,7 +107,7 @@ def _tune(plan: Plan, study: Running) -> dict[str, Tuned]:
 
 def _score(plan: Plan, study: Running, chosen: Mapping[str, Changes]) -> dict[str, list[TrialRecord]]:
     """The record of every scoring seed for every arm."""
-    records = study.train(plan.scoring_batches(chosen, data_dir=study.data_dir), phase="scoring")
+    records = study.train(plan.scoring_batches(chosen), phase="scoring")
     return {
         name: [records[plan.identity(Trial("scoring", name, setting, seed))] for seed in plan.spec.scoring_seeds]
         for name, setting in chosen.items()

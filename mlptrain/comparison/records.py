@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mlptrain.errors import RunFolderError
-from mlptrain.runs.comparison import TrialRecord
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.system.files import read_regular
 from mlptrain.system.jsonfiles import first_fault, from_json
 

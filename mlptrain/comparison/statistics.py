@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+LEVEL, POWER = 0.05, 0.8  # of the tests of pairs
 EXACT_UP_TO = 30  # differences; two lists of 2**15 sums take milliseconds, each two more differences double them
 ENUMERATED_UP_TO = 12  # seeds in smallest_detectable: 4,095 subset means for each simulated comparison
 SIMULATED_COMPARISONS = 2000
@@ -149,37 +150,35 @@ def mean_interval(
 # --- what a number of seeds can show ---
 
 
-def verdict_possible(n_seeds: int, *, pairs: int, level: float = 0.05) -> bool:
+def verdict_possible(n_seeds: int, *, pairs: int) -> bool:
     """Whether the smallest p-value of ``n_seeds`` differences, 2/2**n, survives Holm's correction over ``pairs``."""
-    return math.ldexp(2 * pairs, -n_seeds) <= level
+    return math.ldexp(2 * pairs, -n_seeds) <= LEVEL
 
 
-def smallest_detectable(
-    n_seeds: int, *, pairs: int, spread: float, power: float = 0.8, level: float = 0.05, tie: float = 0.001
-) -> float:
-    """The smallest true difference that comes out as *better* with the chance ``power``.
+def smallest_detectable(n_seeds: int, *, pairs: int, spread: float, tie: float = 0.001) -> float:
+    """The smallest true difference that comes out as *better* with the chance ``POWER``.
 
     ``spread`` is the standard deviation of one paired difference, in the unit of the result; ``inf`` where no verdict
     is possible. Holm's first step is assumed for every pair (p times ``pairs``), which is on the safe side.
 
     From 2,000 simulated comparisons with normal noise and a fixed generator: the shift from which each of them comes
-    out as *better* is known, and the answer is the shift that suffices for the share ``power`` of them. Flipping the
+    out as *better* is known, and the answer is the shift that suffices for the share ``POWER`` of them. Flipping the
     signs of a subset S keeps the sum at or above the observed one exactly when the mean over S is at most 0, so the
     shift is an order statistic of the subset means (Hartigan, J. Am. Stat. Assoc. 64, 1969). Above 12 seeds Student's
     test stands for the sign-flip test: at 13 seeds its figure is 4 % too small for 15 pairs, 0.3 % for one.
     """
-    if not verdict_possible(n_seeds, pairs=pairs, level=level):
+    if not verdict_possible(n_seeds, pairs=pairs):
         return math.inf
     from scipy.special import stdtrit
 
     noise = np.random.default_rng(0).standard_normal((SIMULATED_COMPARISONS, n_seeds))
     mean, standard_error = noise.mean(axis=1), noise.std(axis=1, ddof=1) / math.sqrt(n_seeds)
     if n_seeds <= ENUMERATED_UP_TO:
-        significant_from = _shift_for_significance(noise, level / pairs)
+        significant_from = _shift_for_significance(noise, LEVEL / pairs)
     else:
-        significant_from = -mean - standard_error * stdtrit(n_seeds - 1, level / pairs / 2)
+        significant_from = -mean - standard_error * stdtrit(n_seeds - 1, LEVEL / pairs / 2)
     upper = mean - standard_error * stdtrit(n_seeds - 1, 0.025)  # of the 95 % interval that decides on a tie
-    return float(np.quantile(np.maximum(spread * significant_from, tie - spread * upper), power))
+    return float(np.quantile(np.maximum(spread * significant_from, tie - spread * upper), POWER))
 
 
 def _shift_for_significance(noise: Floats, level: float) -> Floats:

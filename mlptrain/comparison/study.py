@@ -10,25 +10,24 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from mlptrain.comparison.executors import Executor, OnDone, make_executor
-from mlptrain.comparison.trials import Halving, Trial, TrialBatch, software, task_data
+from mlptrain.comparison.trials import OnDone, Trial, TrialBatch, task_data
 from mlptrain.errors import UserError
-from mlptrain.runs.comparison import SplitName, TrialRecord
+from mlptrain.executors import Executor, make_executor, software
+from mlptrain.runs.trials import SplitName, TrialRecord
 from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Experiment, Overrides, to_yaml
 from mlptrain.spec.base import Section
-from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.kinds import Kind, plan_digest
 from mlptrain.spec.study import LoadedStudy, Spec
 from mlptrain.system.disk import machine_errors
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import ended_by_signals
-from mlptrain.training.device import ResolvedDevice, resolve_device
+from mlptrain.training.device import ResolvedDevice
 from mlptrain.updates.wrapped import check_usable
 
 if TYPE_CHECKING:
@@ -92,33 +91,14 @@ class StudyPlan(Generic[Spec]):
         """The plan's hash."""
         return plan_digest(self.to_plain())
 
-    def batch(
-        self, trials: Sequence[Trial], *, data_dir: Path | None = None, halving: Halving | None = None
-    ) -> TrialBatch:
+    def batch(self, trials: Sequence[Trial]) -> TrialBatch:
         """Trials of any changes and seeds as one batch; those that can do so train together."""
         names, metric = tuple(map(self.identity, trials)), self.spec.judged_by.key
-        return TrialBatch(self.task, tuple(trials), names, self.resolved, self.split, data_dir, metric, halving)
+        return TrialBatch(self.task, tuple(trials), names, self.resolved, self.split, metric=metric)
 
-    def batches(
-        self, trials: Sequence[Trial], most: int, *, data_dir: Path | None, halving: Halving | None = None
-    ) -> list[TrialBatch]:
+    def batches(self, trials: Sequence[Trial], most: int) -> list[TrialBatch]:
         """Trials in batches of ``most`` at a time."""
-        starts = range(0, len(trials), most)
-        return [self.batch(trials[at : at + most], data_dir=data_dir, halving=halving) for at in starts]
-
-
-def resolved_for(spec: Spec, *, models: int = 1) -> ResolvedDevice:
-    """Device, precision and threads of a study on this machine; its smallest batches have so many ``models``.
-
-    Raises DeviceError for a device that is not there.
-    """
-    training, base = spec.base.training, Experiment(spec.base, spec.base.data.facts())
-    return resolve_device(
-        device=training.device,
-        precision=training.precision,
-        threads=training.threads,
-        step_flops=models * base.step_flops,
-    )
+        return [self.batch(trials[at : at + most]) for at in range(0, len(trials), most)]
 
 
 def fitting(experiments: Iterable[Experiment]) -> int:
@@ -169,6 +149,7 @@ class Running:
         self, batches: Sequence[TrialBatch], *, phase: str = "", on_done: OnDone | None = None
     ) -> dict[str, TrialRecord]:
         """The records of all trials of the batches, by name; the missing ones are trained first, as a ``phase``."""
+        batches = [replace(batch, data_dir=self.data_dir) for batch in batches]
         self.order += [batch.identity for batch in batches]
         missing = self.folder.missing(batches)
         if missing:
@@ -188,13 +169,10 @@ def checked(
     spec: Spec | Config,
     overrides: Overrides,
     load: Callable[[Config, Overrides], LoadedStudy[Spec]],
-    *,
-    allow_code: bool,
 ) -> Spec:
     """A study that is loaded already, or a YAML file or mapping of one. Raises SpecError, and UserError."""
     if not isinstance(spec, Section):
-        with code_allowed(allow_code):
-            return load(spec, overrides).spec
+        return load(spec, overrides).spec
     if overrides:
         raise UserError("overrides of a study that is loaded already: give them where it is loaded")
     return spec
@@ -211,19 +189,13 @@ def check_optimizers(trials: Iterable[Trial], task: Experiment) -> None:
 
 @contextmanager
 def running(
-    plan: StudyPlan[Any],
-    folder: StudyFolder,
-    *,
-    data_dir: AnyPath | None,
-    progress: Progress | None,
-    allow_code: bool,
+    plan: StudyPlan[Any], folder: StudyFolder, *, data_dir: AnyPath | None, progress: Progress | None
 ) -> Iterator[Running]:
     """A study while its folder is locked. Raises the errors of mlptrain.errors, among them InterruptedRunError."""
     with (
         ended_by_signals("stopped by a signal"),
         closing(make_executor(plan.spec.executor)) as executor,
         machine_errors(folder.path, what=f"{plan.kind.name}'s folder", then=_THEN),
-        code_allowed(allow_code),
         folder,
     ):
         # Workers elsewhere have another working folder.

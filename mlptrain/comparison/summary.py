@@ -24,13 +24,13 @@ from mlptrain.runs.comparison import (
     StudyTrial,
     Summary,
     TimeToTarget,
-    TrialRecord,
     TriedSetting,
 )
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
 from mlptrain.spec.foreign import defaults_of
-from mlptrain.spec.metrics import is_share, short_name_of
+from mlptrain.spec.metrics import figure_text, short_name_of
 from mlptrain.updates import wrapped
 
 _HELD_AT_0 = {("sgd", "sgd"): "momentum", ("rmsprop", "rmsprop"): "momentum", ("adamw", "adam"): "weight_decay"}
@@ -297,7 +297,7 @@ def sentence(
     ]
     mean, name = optimizers[best].accuracy.mean, "accuracy" if metric is None else short_name_of(metric.key)
     extreme = "highest" if metric is None or metric.higher_is_better else "lowest"
-    value = f"{100 * mean:.2f} %" if metric is None or is_share(metric.key) else f"{mean:.4g}"
+    value = figure_text("accuracy" if metric is None else metric.key, mean)
     text = f"{best} has the {extreme} mean {name}, {value}: {'; '.join(parts)}."
     if all(entry.failed == len(entry.trials) for entry in optimizers.values()):
         text = "The machine could not train a single trial."

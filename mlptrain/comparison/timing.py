@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def _epochs(plan: Plan, changes: Changes, data_dir: Path) -> Iterator[float]:
     seed = plan.spec.scoring_seeds[0]
     trial = Trial("scoring", "", changes, seed)
     experiment = trial.experiment(plan.task)
-    [splits] = splits_of(plan.batch([trial], data_dir=data_dir), [experiment])
+    [splits] = splits_of(replace(plan.batch([trial]), data_dir=data_dir), [experiment])
     try:
         trainer = build_trainer([experiment], [splits], evaluate=False)
         for [epoch] in trainer.epochs(first=1, last=MAX_ROUNDS + 1, should_stop=lambda: False):

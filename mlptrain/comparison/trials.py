@@ -5,24 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-import mlptrain
 from mlptrain.comparison.guess import guessed
 from mlptrain.data import Splits
-from mlptrain.errors import RunFolderError, is_out_of_memory
+from mlptrain.errors import is_out_of_memory
+from mlptrain.executors import OnAdvance
 from mlptrain.experiment.build import SharedData, prepared
 from mlptrain.experiment.environment import hashes_of
-from mlptrain.experiment.fit import fit
+from mlptrain.experiment.fit import Listener, fit
 from mlptrain.experiment.recorder import metrics_line, named
-from mlptrain.runs.comparison import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
+from mlptrain.runs.trials import Divergence, KeptFigures, ScoredSplit, SplitName, TrialRecord
 from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.changes import Changes, plain_changes, with_changes
+from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.training.device import ResolvedDevice, applied
 from mlptrain.training.endings import Ending
 from mlptrain.training.keep import KeepBest
@@ -31,6 +32,7 @@ from mlptrain.training.scores import NO_SCORES, Scorer
 from mlptrain.training.trainer import Epoch, TrainedModel
 
 OnEpoch = Callable[[int], None]
+OnDone = Callable[[list[TrialRecord]], None]
 OnFetch = Callable[[str, int, int | None], None]  # archive, bytes so far, bytes in all
 
 
@@ -70,7 +72,7 @@ class Halving:
 
 @dataclass(frozen=True)
 class TrialBatch:
-    """Trials that train together, on the task and with the device, precision and threads of the plan; picklable.
+    """Trials that train together, on the task and with the device, precision and threads of the plan: a job.
 
     ``identities`` are the names of the trials, in order; ``split`` is the one that scoring reads, once per trial and
     after its training. Tuning reads none. ``metric`` is what is recorded besides loss and accuracy, if it is another.
@@ -91,6 +93,33 @@ class TrialBatch:
         parts = [*self.identities, str(self.resolved.threads), self.resolved.precision, self.resolved.device]
         return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
+    @property
+    def size(self) -> float:
+        """How many trials it has."""
+        return len(self.trials)
+
+    def optimizers(self) -> Iterable[OptimizerSpec]:
+        """Those of its trials."""
+        return (trial.experiment(self.base).spec.optimizer for trial in self.trials)
+
+    def run(self, on_advance: OnAdvance) -> list[TrialRecord]:
+        """As ``run_batch``; ``on_advance`` is told of trials that are done, parts of them count."""
+        share, reached = len(self.trials) / self.base.training.epochs, 0
+
+        def reach(epoch: int) -> None:
+            nonlocal reached
+            on_advance(share * (epoch - reached))
+            reached = epoch
+
+        records = run_batch(self, on_epoch=reach)
+        reach(self.base.training.epochs)  # where all models have diverged, no further epoch is reported
+        return records
+
+    def failed(self, reason: str) -> list[TrialRecord]:
+        """The records where the machine could not train it."""
+        message = reason.strip().splitlines()[0].rstrip(": ")
+        return [TrialRecord(**head, status="failed", message=message) for head in _heads(self)]
+
 
 def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[TrialRecord]:
     """Train all trials of a batch together; one record each, in order, without any clock value.
@@ -103,13 +132,7 @@ def run_batch(batch: TrialBatch, *, on_epoch: OnEpoch = lambda _: None) -> list[
         with applied(batch.resolved):
             return _run(batch, on_epoch)
     except (MemoryError, RuntimeError) as error:
-        return failed(batch, f"{'out of memory' if is_out_of_memory(error) else type(error).__name__}: {error}")
-
-
-def failed(batch: TrialBatch, reason: str) -> list[TrialRecord]:
-    """The records of a batch that the machine could not train."""
-    message = reason.strip().splitlines()[0].rstrip(": ")
-    return [TrialRecord(**head, status="failed", message=message) for head in _heads(batch)]
+        return batch.failed(f"{'out of memory' if is_out_of_memory(error) else type(error).__name__}: {error}")
 
 
 def _heads(batch: TrialBatch) -> list[dict[str, Any]]:
@@ -153,7 +176,7 @@ def splits_of(batch: TrialBatch, experiments: Sequence[Experiment]) -> list[Spli
     return splits
 
 
-class _BatchRecorder:
+class _BatchRecorder(Listener):
     """Follows the trials of a batch while they train."""
 
     def __init__(
@@ -172,11 +195,8 @@ class _BatchRecorder:
                 trial.take(epoch)
         self._on_epoch(next(epoch.epoch for epoch in epochs if epoch is not None))
 
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
 
-
-class _Halver:
+class _Halver(Listener):
     """Ends the weaker trials of a batch at each rung; of equal ones the first continue.
 
     ``fit`` then forms new groups: those that continue train in one of their own, and no step computes for one that
@@ -185,9 +205,6 @@ class _Halver:
 
     def __init__(self, halving: Halving, recorder: _BatchRecorder) -> None:
         self._halving, self._recorder = halving, recorder
-
-    def started(self, models: Sequence[TrainedModel]) -> None:
-        pass
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         number = next(epoch.epoch for epoch in epochs if epoch is not None)
@@ -203,9 +220,6 @@ class _Halver:
         for trial, epoch in zip(self._recorder.trials, epochs, strict=True):
             if epoch is not None and trial in ranked[max(1, len(alive) // self._halving.eta) :]:
                 trial.prune(epoch)
-
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
 
 
 class TrialRecorder:
@@ -245,10 +259,11 @@ class TrialRecorder:
 
     def _figures(self, split: str, metrics: Metrics) -> dict[str, float | None]:
         """Loss, accuracy and the metric, None where it is undefined; it is not measured while training."""
-        known = named(split, metrics)
-        keys = ["loss", "accuracy", *([self._metric] if split != "train" else [])]
-        always = {f"{split}_{key}": known[f"{split}_{key}"] for key in keys[:2] if f"{split}_{key}" in known}
-        return always | {f"{split}_{key}": known.get(f"{split}_{key}") for key in keys[2:]}
+        known, metric = named(split, metrics), f"{split}_{self._metric}"
+        always: dict[str, float | None] = {
+            name: known[name] for name in (f"{split}_loss", f"{split}_accuracy") if name in known
+        }
+        return always if split == "train" else always | {metric: known.get(metric)}
 
     @property
     def _kept_epoch(self) -> int:
@@ -301,39 +316,10 @@ class TrialRecorder:
         parameters = self._model.parameters if kept is None else kept
         scorer = Scorer.of(self._experiment) if self._metric not in ("loss", "accuracy") else NO_SCORES
         scores = evaluate(
-            trainer.network,
-            parameters,
-            loss=self._model.loss,
-            examples=rows,
-            classify=trainer.classify,
-            scorer=scorer,
+            trainer.network, parameters, loss=self._model.loss, examples=rows, classify=trainer.classify, scorer=scorer
         )
         scored = {name: value for name, value in self._figures(split, scores).items() if value is not None}
         return known | scored
-
-
-def _noise_key(record: TrialRecord, what: str) -> str:
-    """What of a trial's changes decides a part of its noise, as a text; nothing of one that changes its optimizer.
-
-    The order of batches also goes by whether an epoch has several: a single one has all rows as they are stored.
-    """
-    changes = record.changes or {}
-    deciding = {key: changes[key] for key in changes if key.partition(".")[0] in _NOISE_OF[what]}
-    for key in list(deciding):
-        if what == "initial_weights" and _leaves_weights(key, deciding[key], changes):
-            del deciding[key]
-    if what == "batch_order":
-        deciding |= {key: changes[key] for key in ("training", "training.shuffle") if key in changes}
-        deciding["steps"] = (record.steps_per_epoch or 0) > 1
-    return json.dumps(deciding, sort_keys=True)
-
-
-def _leaves_weights(key: str, value: object, changes: Mapping[str, Any]) -> bool:
-    """Whether a change leaves the initial weights as they are."""
-    if key == "model.activation":  # a slope that is learnt is a weight; He's gain goes by the slope below zero
-        name = value.get("name") if isinstance(value, dict) else value
-        return name != "prelu" and not any(other.startswith("model.init") for other in changes)
-    return key in _NO_WEIGHTS
 
 
 _loaded: list[tuple[Experiment, Path | None, SharedData]] = []  # one at most, from batch to batch: it may be 200 MB
@@ -344,38 +330,3 @@ def task_data(base: Experiment, data_dir: Path | None, *, on_fetch: OnFetch | No
     if not _loaded or _loaded[0][:2] != (base, data_dir):
         _loaded[:] = [(base, data_dir, SharedData(base, data_dir=data_dir, on_fetch=on_fetch))]
     return _loaded[0][2]
-
-
-def software() -> dict[str, str]:
-    """The versions of what decides the bits of a result."""
-    return {"mlptrain": mlptrain.__version__, "torch": str(torch.__version__)}
-
-
-# What the noise of a trial depends on, by the key paths that it may change; all else leaves it as it is.
-_NOISE_OF = {
-    "data": ("data",),
-    "batch_order": ("data",),
-    "initial_weights": ("data", "model", "loss"),  # a loss may want another number of outputs
-}
-_NO_WEIGHTS = ("model.dropout", "model.input_dropout", "model.output_activation")
-
-
-def check_paired(records: Sequence[TrialRecord]) -> None:
-    """Trials of one seed had the same data, initial weights and batch order, where their arms agree in what decides it.
-
-    Raises RunFolderError otherwise.
-    """
-    first: dict[tuple[int, str, str], TrialRecord] = {}
-    for record in records:
-        other, different = record, []
-        for key, digest in record.hashes or ():
-            before = first.setdefault((record.seed, key, _noise_key(record, key)), record)
-            if digest != dict(before.hashes or ())[key]:
-                other = before
-                different.append(key.replace("_", " "))
-        if different:
-            raise RunFolderError(
-                f"trials {other.trial} and {record.trial} of seed {record.seed} had different "
-                f"{' and '.join(different)}, so that they cannot be compared: the data changed between them, or "
-                "trials.jsonl was edited; start the comparison over in another folder, with --run-dir"
-            )

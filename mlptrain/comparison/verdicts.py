@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mlptrain.comparison.statistics import bootstrap_interval, holm, sign_flip_p, verdict_possible
+from mlptrain.comparison.statistics import LEVEL, bootstrap_interval, holm, sign_flip_p, verdict_possible
 from mlptrain.runs.comparison import Pair, Reason, TimeToTarget, Verdict
 
 Setting = TypeVar("Setting", bound=Hashable)
@@ -20,10 +20,8 @@ def compare_all(
     scores: Mapping[str, Sequence[float]],
     *,
     tie: float = 0.001,
-    level: float = 0.05,
     under_tuned: Collection[str] = (),
     resamples: int = 10_000,
-    seed: int = 0,
     higher_is_better: bool = True,
     kind: type[Pair] = Pair,
 ) -> list[Pair]:
@@ -34,7 +32,7 @@ def compare_all(
 
     - *no verdict* where the seeds are too few for any p-value to survive Holm's correction;
     - *tie* where the 95 % interval lies inside ±``tie``;
-    - *better* or *worse* where the corrected p is at most ``level``, unless the loser is in ``under_tuned``;
+    - *better* or *worse* where the corrected p is at most ``LEVEL``, unless the loser is in ``under_tuned``;
     - *not decided*.
 
     A tie that involves an ``under_tuned`` optimizer is *not decided* either: better tuned it might have won. *Not
@@ -46,28 +44,26 @@ def compare_all(
     p_values = [sign_flip_p(values) for values in differences]
     pairs = []
     for (a, b), values, p, p_holm in zip(names, differences, p_values, holm(p_values), strict=True):
-        low, high = bootstrap_interval(values, resamples=resamples, seed=seed) or (None, None)
+        low, high = bootstrap_interval(values, resamples=resamples) or (None, None)
         n, mean = len(values), float(values.mean())
         pair = kind(a=a, b=b, n=n, mean=mean, low=low, high=high, p=p, p_holm=p_holm, verdict="no verdict",
                     reason="too few seeds")  # fmt: skip
-        if verdict_possible(n, pairs=len(names), level=level):
+        if verdict_possible(n, pairs=len(names)):
             sign = 1 if higher_is_better else -1
-            verdict, reason = _verdict(pair, sign * pair.mean, tie=tie, level=level, under_tuned=under_tuned)
+            verdict, reason = _verdict(pair, sign * pair.mean, tie=tie, under_tuned=under_tuned)
             pair = pair.model_copy(update={"verdict": verdict, "reason": reason})
         pairs.append(pair)
     return pairs
 
 
-def _verdict(
-    pair: Pair, gain: float, *, tie: float, level: float, under_tuned: Collection[str]
-) -> tuple[Verdict, Reason | None]:
+def _verdict(pair: Pair, gain: float, *, tie: float, under_tuned: Collection[str]) -> tuple[Verdict, Reason | None]:
     """``gain`` is by how much the first is better."""
     width = tie + 1e-12  # a difference of exactly the tie's width is one, whichever way its last bit fell
     if pair.low is not None and pair.high is not None and -width <= pair.low and pair.high <= width:
         if pair.a in under_tuned or pair.b in under_tuned:
             return "not decided", "under-tuned"
         return "tie", None
-    if pair.p_holm > level:
+    if pair.p_holm > LEVEL:
         return "not decided", "not significant"
     loser = pair.b if gain > 0 else pair.a
     if loser in under_tuned:

@@ -26,7 +26,9 @@ from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment
 from mlptrain.spec.model import FileInit
 from mlptrain.spec.weights import InitialWeights, read_weights
+from mlptrain.system.launch import Launch
 from mlptrain.system.paths import AnyPath
+from mlptrain.training.device import ResolvedDevice, resolve_device
 from mlptrain.training.scores import Scorer
 from mlptrain.training.trainer import Model, Trainer
 from mlptrain.training.workers import Workers
@@ -188,6 +190,16 @@ class Ready:
             ready = on_device(its.train), None if evaluated is None else on_device(evaluated)
             self._made[key] = its, *ready
         return self._made[key][1:]
+
+
+def resolved_for(experiment: Experiment, *, models: int = 1, launch: Launch | None = None) -> ResolvedDevice:
+    """What an experiment wishes for on this machine, where each step trains so many ``models``.
+
+    Raises DeviceError for a device that is not there.
+    """
+    wished, flops = experiment.training, models * experiment.step_flops
+    device, precision, threads = wished.device, wished.precision, wished.threads
+    return resolve_device(device=device, precision=precision, threads=threads, step_flops=flops, launch=launch)
 
 
 def device_of(experiment: Experiment) -> str:

@@ -26,16 +26,19 @@ from mlptrain.updates.chain import ModelState
 
 
 class Listener(Protocol):
-    """Notified of what happens while models train, with one entry for each model. Every method may do nothing."""
+    """Notified of what happens while models train, with one entry for each model. A subclass may lack methods."""
 
-    def started(self, models: Sequence[TrainedModel]) -> None:
+    def started(self, models: Sequence[TrainedModel]) -> None:  # noqa: ARG002
         """The models are ready; nothing is trained yet."""
+        return
 
-    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
+    def epoch(self, epochs: Sequence[Epoch | None]) -> None:  # noqa: ARG002
         """An epoch is over; None for a model that has no part in it, since it ended before or is further already."""
+        return
 
-    def ended(self, endings: Sequence[Ending | None]) -> None:
+    def ended(self, endings: Sequence[Ending | None]) -> None:  # noqa: ARG002
         """Training is over; None for a model that only took part."""
+        return
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def epochs_of(
 
     So does one that ended before the others: their last bits depend on it, and are to be repeated. With ``regroup``,
     for models that all start at once, it leaves: after an epoch in which models ended, whoever ended them, the others
-    go on in parts of their own, from their states. What they give is what they give alone, to float32 rounding.
+    continue in parts of their own, from their states. What they give is what they give alone, to float32 rounding.
     """
     starts = starts or [Start(-1 if evaluate else 0)] * len(experiments)
     ready = Ready()

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
 
-from mlptrain.experiment.build import load_data, prepared
+from mlptrain.experiment.build import load_data, prepared, resolved_for
 from mlptrain.experiment.calibrating import calibrate
 from mlptrain.experiment.checkpoints import Checkpoint
-from mlptrain.experiment.fit import Start, fit
+from mlptrain.experiment.fit import Listener, Start, fit
 from mlptrain.experiment.recorder import metrics_line
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs.records import Line
 from mlptrain.spec import Loaded
-from mlptrain.training.device import applied, resolve_device
-from mlptrain.training.endings import Ending
+from mlptrain.training.device import applied
 from mlptrain.training.keep import KeepBest
 from mlptrain.training.trainer import Epoch, TrainedModel
 from mlptrain.updates.chain import ModelState
@@ -47,17 +46,9 @@ def train_in_memory(
     weight is no longer finite.
     """
     experiment = loaded.experiment
-    wished = experiment.training
-    resolved = resolve_device(
-        device=wished.device,
-        precision=wished.precision,
-        threads=wished.threads,
-        step_flops=experiment.step_flops,
-    )
+    resolved = resolved_for(experiment)
     with applied(resolved):
-        experiment = experiment.with_training(
-            device=resolved.device, precision=resolved.precision, threads=resolved.threads
-        )
+        experiment = experiment.with_training(**asdict(resolved))
         splits = load_data(experiment, preprocessing=None if after is None else after.preprocessing)
         memory = _Memory(loaded=replace(loaded, experiment=experiment), after=after, on_line=on_line)
         start = Start() if after is None else Start(after.epoch)
@@ -84,7 +75,7 @@ def train_in_memory(
         )
 
 
-class _Memory:
+class _Memory(Listener):
     """Remembers the lines of the only model, and its best weights."""
 
     def __init__(self, *, loaded: Loaded, after: Checkpoint | None, on_line: OnLine) -> None:
@@ -118,9 +109,6 @@ class _Memory:
         if self._experiment.evaluation.keep == "best":
             self.keep.take(epoch.epoch, line)
         self._on_line(line)
-
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
 
     def kept(self) -> tuple[dict[str, Tensor], int, ModelState]:
         """The kept weights, their epoch, and the state of the updates where it is theirs."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -12,23 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlptrain.errors import InterruptedRunError, UserError
-from mlptrain.experiment.build import load_data
+from mlptrain.data import Splits
+from mlptrain.errors import MachineError, UserError
+from mlptrain.executors import OnAdvance, make_executor
+from mlptrain.experiment.build import initial_weights, load_data, resolved_for
 from mlptrain.experiment.fit import epochs_of
 from mlptrain.experiment.parts import most_together, parts_of
 from mlptrain.report.arrays import FloatArray, RateTrials
 from mlptrain.report.loading import load_matplotlib
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding
+from mlptrain.sources.store import data_folder
 from mlptrain.spec import Config, Experiment, Loaded, OptimizerSpec, Overrides, as_loaded
 from mlptrain.spec.dump import yaml_line
+from mlptrain.spec.executor import LocalExecutor, RayExecutor, read_executor
 from mlptrain.spec.foreign import code_allowed, defaults_of
 from mlptrain.spec.optimizer import SGD, Foreign
 from mlptrain.spec.schedule import Constant
 from mlptrain.system.paths import AnyPath
-from mlptrain.system.signals import stop_on_signals
+from mlptrain.system.signals import ended_by_signals
 from mlptrain.system.warn import warn
-from mlptrain.training.device import applied, resolve_device
+from mlptrain.training.device import ResolvedDevice, applied
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +54,8 @@ _FAR = 4.0  # times the suggestion: a rate that diverges and lies further above 
 _ABOVE = 1e-3  # of the same: a loss that ends higher than that above it diverges
 # What the first steps have no use for, or what nobody reads of them.
 _LEFT_OUT: dict[str, Any] = {"ema": 0.0, "early_stopping": None, "record_steps": False, "record_layers": False}
+
+_INTERRUPTED = "interrupted; nothing was written. Run the same command again"
 
 OnSteps = Callable[[int, int], None]  # steps that are done, and all of them
 
@@ -109,6 +116,7 @@ def lr_find(
     high: float = HIGH,
     rates: int = RATES,
     steps: int | None = None,
+    executor: str | Mapping[str, Any] | LocalExecutor | RayExecutor = "local",
     allow_code: bool = False,
     data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
@@ -121,15 +129,19 @@ def lr_find(
     seeds do. The rate is constant: schedule, average and early stopping are left out. Only training rows are read, and
     nothing is written. ``steps`` are by default 200, or those of the run where it has fewer.
 
+    ``executor`` is what a study's file has under this key, ``"ray"`` or ``{"name": "ray", "address": "auto"}``: the
+    rates of one call are a task of the cluster, and the result is the same to the byte.
+
     ``config``, ``overrides``, ``data``, ``allow_code``, ``data_dir``, ``on_fetch`` and ``on_note`` are as of ``train``;
     ``on_steps`` is given the steps that are done, and how many there are at all rates together.
 
     Suggested is the lowest rate whose loss falls 95 % as far as that of the best one, in logarithms: the bottom of such
     a curve is flat, and its lower end holds for more steps than these. configs/README.md has what that is worth.
 
-    Raises the errors of ``train`` on specification, data and device, UserError for rates that cannot be, and
-    InterruptedRunError after a signal.
+    Raises the errors of ``train`` on specification, data and device, UserError for rates that cannot be and a cluster
+    that does not answer, MachineError where its workers die, and InterruptedRunError after a signal.
     """
+    where = read_executor(executor) if isinstance(executor, (str, Mapping)) else executor
     tried = _spaced(low, high, rates)
     if steps is not None and not 1 <= steps <= MAX_STEPS:
         raise UserError(f"steps {steps}: expected 1 to {MAX_STEPS:,}")
@@ -143,7 +155,7 @@ def lr_find(
                 f"the rates are constant: the schedule '{experiment.schedule.name}' is left out; optimizer.lr, "
                 "which the suggestion is for, is its highest rate"
             )
-        curves, ended = _train(experiment, tried, steps, data_dir, on_fetch, on_steps)
+        curves, ended = _train(experiment, tried, steps, where, data_dir, on_fetch, on_steps, on_note)
     averaged = max(1, round(_AVERAGED * steps))
     start, *losses = (float(loss) if math.isfinite(loss) else math.inf for loss in curves[:, -averaged:].mean(axis=1))
     losses = [math.inf if step is not None else loss for loss, step in zip(losses, ended, strict=True)]
@@ -259,56 +271,127 @@ def _spaced(low: float, high: float, count: int) -> list[float]:
     raise UserError(f"rates from {low:g} to {high:g}: between them there are no {count} different ones")
 
 
-def _train(
-    experiment: Experiment,
-    rates: Sequence[float],
-    steps: int,
-    data_dir: AnyPath | None,
-    on_fetch: Progress | None,
-    on_steps: OnSteps | None,
-) -> tuple[FloatArray, list[int | None]]:
-    """The losses of all steps (1 + rates, steps), of the untrained network first, and where each rate diverged."""
-    epochs = -(-steps // experiment.steps_per_epoch)
-    last_steps = steps - (epochs - 1) * experiment.steps_per_epoch
-    one = experiment.changed(schedule=_CONSTANT).with_training(epochs=epochs, **_LEFT_OUT)
-    resolved = resolve_device(
-        device=one.training.device,
-        precision=one.training.precision,
-        threads=one.training.threads,
-        step_flops=min(len(rates) + 1, most_together(one)) * one.step_flops,
-    )
-    with applied(resolved):
-        one = one.with_training(**asdict(resolved))
-        splits = load_data(one, data_dir=data_dir, on_fetch=on_fetch)
-        of_rates = [one.optimizer.model_copy(update={"lr": rate}) for rate in rates]
-        models = [one.changed(optimizer=optimizer) for optimizer in (_UNTRAINED, *of_rates)]
-        parts = parts_of(models, [splits] * len(models))
-        curves = np.full((len(models), steps), np.nan)
+@dataclass(frozen=True)
+class _Losses:
+    """Of some of the models, at their ``places`` among all: the losses (places, steps), and where each diverged."""
+
+    places: tuple[int, ...]
+    curves: FloatArray
+    ended: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The models of one trainer, at their ``places`` among all: an executor's job.
+
+    They differ from the ``base`` by their optimizers, ``sections``. Which models these are follows from sizes and
+    settings alone, so that a cluster gives the same bytes, and a killed node loses no more than its parts.
+    """
+
+    base: Experiment
+    places: tuple[int, ...]
+    sections: tuple[OptimizerSpec, ...]
+    steps: int
+    resolved: ResolvedDevice
+    data_dir: Path
+
+    @property
+    def size(self) -> float:
+        """How many steps it has."""
+        return self.steps
+
+    def optimizers(self) -> Iterable[OptimizerSpec]:
+        """Those of its models."""
+        return self.sections
+
+    def run(self, on_advance: OnAdvance) -> _Losses:
+        """Train its models. Raises the errors of mlptrain.errors on data and device."""
+        models = [self.base.changed(optimizer=section) for section in self.sections]
+        curves = np.full((len(models), self.steps), np.nan)
         ended: list[int | None] = [None] * len(models)
+        per_epoch = self.base.steps_per_epoch
+        last_steps = self.steps - (self.base.training.epochs - 1) * per_epoch
         done = 0
 
         def stepped() -> bool:
             nonlocal done
-            done += 1
-            if on_steps is not None:
-                on_steps(done, len(parts) * steps)
-            return should_stop()
+            if done < self.steps:  # steps are trained again for the others where a model has diverged
+                done += 1
+                on_advance(1)
+            return False
 
-        with stop_on_signals() as should_stop:
-            try:
-                for number, part in enumerate(parts):  # one after the other, which keeps the weights of one in memory
-                    some = [models[place] for place in part]
-                    trained = epochs_of(
-                        some, [splits] * len(some), evaluate=False, should_stop=stepped, last_steps=last_steps
-                    )
-                    for found in trained:
-                        for place, epoch in zip(part, found, strict=True):
-                            if epoch is None or epoch.step_losses is None:
-                                continue
-                            first = (epoch.epoch - 1) * one.steps_per_epoch
-                            curves[place, first : first + len(epoch.step_losses)] = epoch.step_losses
-                            ended[place] = None if epoch.ending is None else epoch.ending.step
-                    done = (number + 1) * steps  # a part whose models have all diverged ends early
-            except InterruptedRunError:
-                raise InterruptedRunError("interrupted; nothing was written. Run the same command again") from None
+        with applied(self.resolved):
+            splits = [_splits(self.base, self.data_dir)] * len(models)
+            for found in epochs_of(models, splits, evaluate=False, should_stop=stepped, last_steps=last_steps):
+                for place, epoch in enumerate(found):
+                    if epoch is None or epoch.step_losses is None:
+                        continue
+                    first = (epoch.epoch - 1) * per_epoch
+                    curves[place, first : first + len(epoch.step_losses)] = epoch.step_losses
+                    ended[place] = None if epoch.ending is None else epoch.ending.step
+        if done < self.steps:  # where all of its models have diverged
+            on_advance(self.steps - done)
+        return _Losses(self.places, curves, tuple(ended))
+
+    def failed(self, reason: str) -> _Losses:
+        """Raises MachineError: where rates are missing nothing can be suggested."""
+        raise MachineError(f"executor ray: a part of the rates cannot be trained ({reason})")
+
+
+_kept: list[tuple[Experiment, Path, Splits]] = []  # one at most, from part to part: jobs are handed no data
+
+
+def _splits(base: Experiment, data_dir: Path, on_fetch: Progress | None = None) -> Splits:
+    if not _kept or _kept[0][:2] != (base, data_dir):
+        _kept[:] = [(base, data_dir, load_data(base, data_dir=data_dir, on_fetch=on_fetch))]
+    return _kept[0][2]
+
+
+def _train(
+    experiment: Experiment,
+    rates: Sequence[float],
+    steps: int,
+    where: LocalExecutor | RayExecutor,
+    data_dir: AnyPath | None,
+    on_fetch: Progress | None,
+    on_steps: OnSteps | None,
+    on_note: Callable[[str], None],
+) -> tuple[FloatArray, list[int | None]]:
+    """The losses of all steps (1 + rates, steps), of the untrained network first, and where each rate diverged."""
+    epochs = -(-steps // experiment.steps_per_epoch)
+    base = experiment.changed(schedule=_CONSTANT).with_training(epochs=epochs, **_LEFT_OUT)
+    resolved = resolved_for(base, models=min(len(rates) + 1, most_together(base)))
+    base = base.with_training(**asdict(resolved))
+    if (weights := initial_weights(base)) is not None:  # by their digest, so that a node whose file has others refuses
+        base = base.with_weights(weights.file.absolute(), sha256=weights.sha256)
+    folder = data_folder(data_dir).resolve()  # workers elsewhere have another working folder
+    sections = [_UNTRAINED, *(base.optimizer.model_copy(update={"lr": rate}) for rate in rates)]
+    curves = np.full((len(sections), steps), np.nan)
+    ended: list[int | None] = [None] * len(sections)
+    done = 0.0
+
+    def take(found: _Losses) -> None:
+        for place, curve, step in zip(found.places, found.curves, found.ended, strict=True):
+            curves[place], ended[place] = curve, step
+
+    def advance(more: float) -> None:
+        nonlocal done
+        done += more
+        if on_steps is not None:
+            on_steps(round(done), len(parts) * steps)
+
+    try:
+        with ended_by_signals(_INTERRUPTED), closing(make_executor(where)) as executor:
+            with applied(resolved):  # here, also for parts that run elsewhere: faulty data are reported at once
+                splits = _splits(base, folder, on_fetch)
+                models = [base.changed(optimizer=section) for section in sections]
+                parts = [
+                    _Part(base, tuple(part), tuple(sections[place] for place in part), steps, resolved, folder)
+                    for part in parts_of(models, [splits] * len(models))
+                ]
+            if isinstance(where, RayExecutor) and len(parts) == 1:
+                on_note("executor ray: one worker trains all rates, since they share a call")
+            executor.run(parts, take, advance)  # one after the other, which keeps the weights of one in memory
+    finally:
+        _kept.clear()
     return curves, ended[1:]

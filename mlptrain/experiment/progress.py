@@ -13,7 +13,7 @@ from mlptrain.experiment.fit import Listener
 from mlptrain.spec import Experiment
 from mlptrain.system.text import duration
 from mlptrain.training.endings import Ending
-from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.trainer import Epoch
 
 PLAIN_EPOCHS = 30  # in lines up to so many epochs have one each; longer runs one per second
 _SECONDS_BETWEEN = 0.2  # of what a notebook is sent, which keeps every picture until the next
@@ -65,9 +65,6 @@ class Shown(Listener):
         self._course, self._shown_at = course, 0.0
         self._handle: Any = None
         self._last: tuple[int, str] | None = None
-
-    def started(self, models: Sequence[TrainedModel]) -> None:
-        """Nothing is shown before the first epoch."""
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         """Show it, unless another one was shown a moment ago."""

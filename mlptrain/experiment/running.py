@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from mlptrain.data import Splits
 from mlptrain.errors import DivergedError, MachineError, RunFolderError, UserError
-from mlptrain.experiment.build import initial_weights, load_data_of_seeds
+from mlptrain.experiment.build import initial_weights, load_data_of_seeds, resolved_for
 from mlptrain.experiment.checkpoints import check_room
 from mlptrain.experiment.environment import constant_guess, describe_environment, hashes_of, scaling_of
 from mlptrain.experiment.fit import Listener, Start, fit
@@ -39,7 +39,7 @@ from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import stop_on_signals
 from mlptrain.system.warn import warn
 from mlptrain.trackers import Log, parse_logs
-from mlptrain.training.device import ResolvedDevice, applied, resolve_device
+from mlptrain.training.device import applied
 from mlptrain.training.trainer import TrainedModel
 from mlptrain.training.workers import Workers, joined
 
@@ -63,6 +63,19 @@ class Options(TypedDict, total=False):
     launch: Launch | None
     log: str | Sequence[str]
     progress: bool | None
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Options with their defaults."""
+
+    data_dir: AnyPath | None = None
+    listeners: Sequence[Listener] = ()
+    on_fetch: Progress | None = None
+    on_note: Callable[[str], None] = warn
+    launch: Launch | None = None
+    log: str | Sequence[str] = ()
+    progress: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -121,9 +134,8 @@ def train(
     Raises the errors of mlptrain.errors: of the specification, data and device before a folder is made;
     DivergedError and InterruptedRunError from the training, with the folder left in order.
     """
-    with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
-        loaded = _loaded(config, overrides, from_run, given)
-        [outcome] = _train(loaded, [loaded.experiment], RunFolder, run_dir, locks, **options)
+    with _starting(config, overrides, data, from_run, allow_code) as (loaded, locks):
+        [outcome] = _train(loaded, [loaded.experiment], RunFolder, run_dir, locks, _Given(**options))
     return _sound(outcome)
 
 
@@ -147,14 +159,9 @@ def train_seeds(
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UserError(f"seeds {list(seeds)}: expected at least one whole number from 0 on, each once")
-    with (
-        holding(data) as given,
-        code_allowed(allow_code),
-        ExitStack() as locks,
-    ):  # the group stays locked until its summary is written
-        loaded = _loaded(config, overrides, from_run, given)
+    with _starting(config, overrides, data, from_run, allow_code) as (loaded, locks):
         experiments = [loaded.experiment.changed(seed=seed) for seed in seeds]
-        outcomes = _train(loaded, experiments, SeedGroup, run_dir, locks, numbers=seeds, **options)
+        outcomes = _train(loaded, experiments, SeedGroup, run_dir, locks, _Given(**options), numbers=seeds)
         return _finish(SeedGroup(outcomes[0].folder.path.parent), outcomes)
 
 
@@ -181,13 +188,12 @@ def train_folds(
     outcome says so. Raises as ``train`` but for DivergedError, and UserError for a configuration that is one fold
     already.
     """
-    with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
-        loaded = _loaded(config, overrides, from_run, given)
+    with _starting(config, overrides, data, from_run, allow_code) as (loaded, locks):
         experiments = in_folds(loaded, folds)
-        note = options.get("on_note", warn)
-        for text in _notes_on_folds(loaded.experiment, experiments[-1]):
-            note(text)
-        outcomes = _train(loaded, experiments, FoldGroup, run_dir, locks, numbers=range(folds), **options)
+        given = _Given(**options)
+        for note in _notes_on_folds(loaded.experiment, experiments[-1]):
+            given.on_note(note)
+        outcomes = _train(loaded, experiments, FoldGroup, run_dir, locks, given, numbers=range(folds))
         return _finish(FoldGroup(outcomes[0].folder.path.parent), outcomes)
 
 
@@ -224,7 +230,7 @@ def resume(
             f"`mlptrain train --resume {path}`"
         )
     with holding(data), code_allowed(allow_code), _locked(folder):
-        [outcome] = _resume(folder, [reopen(folder, epochs)], **options)
+        [outcome] = _resume(folder, [reopen(folder, epochs)], _Given(**options))
     return _sound(outcome)
 
 
@@ -248,15 +254,17 @@ def resume_group(
             Reopened(folder, folder.experiment(), finished=True) if folder in done else reopen(folder, epochs)
             for folder in folders
         ]
-        outcomes = _resume(group, opened, **options)
-        return _finish(group, outcomes)
+        return _finish(group, _resume(group, opened, _Given(**options)))
 
 
-def _loaded(
-    config: Loaded | Config, overrides: Overrides, from_run: AnyPath | None, given: Mapping[str, Any]
-) -> Loaded:
-    loaded = as_loaded(config, overrides, given)
-    return loaded if from_run is None else starting_from(loaded, from_run, overrides=overrides)
+@contextmanager
+def _starting(
+    config: Loaded | Config, overrides: Overrides, data: Any, from_run: AnyPath | None, allow_code: bool
+) -> Iterator[tuple[Loaded, ExitStack]]:
+    """What ``train`` and its like are given, checked, and what keeps the new folder locked until all is written."""
+    with holding(data) as given, code_allowed(allow_code), ExitStack() as locks:
+        loaded = as_loaded(config, overrides, given)
+        yield loaded if from_run is None else starting_from(loaded, from_run, overrides=overrides), locks
 
 
 def _train(
@@ -265,19 +273,14 @@ def _train(
     kind: type[RunFolder] | type[SeedGroup] | type[FoldGroup],
     run_dir: AnyPath | None,
     locks: ExitStack,
+    options: _Given,
     *,
     numbers: Sequence[int] = (0,),
-    data_dir: AnyPath | None = None,
-    listeners: Sequence[Listener] = (),
-    on_fetch: Progress | None = None,
-    on_note: Callable[[str], None] = warn,
-    launch: Launch | None = None,
-    log: str | Sequence[str] = (),
-    progress: bool | None = None,
 ) -> list[Outcome]:
     """New runs, each of an experiment, in a folder of this kind that ``locks`` keeps locked; ``numbers`` name them."""
-    logs = parse_logs(log)
-    name, resolved = loaded.experiment.name, _resolve(experiments[0], len(experiments), launch)
+    logs, launch = parse_logs(options.log), options.launch
+    name, at_once = loaded.experiment.name, min(len(experiments), most_together(experiments[0]))
+    resolved = resolved_for(experiments[0], models=at_once, launch=launch)
     with joined(launch) as workers, applied(resolved, launch):
         experiments = [one.with_training(**asdict(resolved)) for one in experiments]
         weights = initial_weights(experiments[0])
@@ -285,12 +288,11 @@ def _train(
             file, sha256 = weights.file.absolute(), weights.sha256
             experiments = [one.with_weights(file, sha256=sha256) for one in experiments]
         start_together(workers, experiments, resolved)
-        splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
+        splits = _read(experiments, options)
         check_room(experiments[0], splits[0].preprocessing)
         read_together(workers, splits, None)
-        _note_missing_classes(experiments, splits, on_note)
         for note in () if weights is None else notes_on(weights, experiments, splits):
-            on_note(note)
+            options.on_note(note)
 
         def begin(models: Sequence[TrainedModel]) -> tuple[Path, list[RecordedRun]]:
             home: RunFolder | RunGroup = kind.create(name, run_dir=run_dir)
@@ -327,30 +329,19 @@ def _train(
                     home.write_start(numbers)
             return home.path, runs
 
-        listeners = [*listeners, *listeners_of(progress, experiments, kind.word if issubclass(kind, RunGroup) else "")]
-        return _recorded(experiments, splits, begin, listeners, logs, on_note, workers=workers)
+        word = kind.word if issubclass(kind, RunGroup) else ""
+        return _recorded(experiments, splits, begin, options, logs, word=word, workers=workers)
 
 
-def _resume(
-    home: RunFolder | RunGroup,
-    opened: Sequence[Reopened],
-    *,
-    data_dir: AnyPath | None = None,
-    listeners: Sequence[Listener] = (),
-    on_fetch: Progress | None = None,
-    on_note: Callable[[str], None] = warn,
-    launch: Launch | None = None,
-    log: str | Sequence[str] = (),
-    progress: bool | None = None,
-) -> list[Outcome]:
+def _resume(home: RunFolder | RunGroup, opened: Sequence[Reopened], options: _Given) -> list[Outcome]:
     """Reopened runs to their end; a group loses its summary once nothing more can be refused."""
-    logs, experiments = parse_logs(log), [one.experiment for one in opened]
-    resolved = _resolve(experiments[0], launch=launch)
+    logs, launch = parse_logs(options.log), options.launch
+    experiments = [one.experiment for one in opened]
+    resolved = resolved_for(experiments[0], launch=launch)
     with joined(launch) as workers, applied(resolved, launch):
         start_together(workers, experiments, resolved)
-        splits = load_data_of_seeds(experiments, data_dir=data_dir, on_fetch=on_fetch)
-        _note_missing_classes(experiments, splits, on_note)
-        runs = [one.on(its, data_dir) for one, its in zip(opened, splits, strict=True)]
+        splits = _read(experiments, options)
+        runs = [one.on(its, options.data_dir) for one, its in zip(opened, splits, strict=True)]
         starts = [run.start for run in runs]
         read_together(workers, splits, starts)
 
@@ -361,31 +352,27 @@ def _resume(
             return home.path, runs
 
         word = home.word if isinstance(home, RunGroup) else ""
-        listeners = [*listeners, *listeners_of(progress, experiments, word)]
-        return _recorded(experiments, splits, begin, listeners, logs, on_note, starts=starts, workers=workers)
+        return _recorded(experiments, splits, begin, options, logs, word=word, starts=starts, workers=workers)
 
 
 def _recorded(
     experiments: Sequence[Experiment],
     splits: Sequence[Splits],
     begin: Begin,
-    listeners: Sequence[Listener],
+    options: _Given,
     logs: Sequence[Log],
-    on_note: Callable[[str], None],
+    *,
+    word: str,
     starts: Sequence[Start] | None = None,
-    workers: Workers | None = None,
+    workers: Workers | None,
 ) -> list[Outcome]:
+    """The outcomes of runs that ``begin`` makes; ``word`` is what those of a group are called."""
     recording = Recording(begin, workers)
-    with stop_on_signals() as should_stop, recording.resumable(), ExitStack() as stack:
-        tracked = [stack.enter_context(Tracking(log, recording, on_note)) for log in logs]
-        fit(
-            experiments,
-            splits,
-            [recording, *tracked, *listeners],
-            starts=starts,
-            should_stop=should_stop,
-            workers=workers,
-        )
+    shown = [*options.listeners, *listeners_of(options.progress, experiments, word)]
+    with stop_on_signals() as stopped, recording.resumable(), ExitStack() as stack:
+        tracked = [stack.enter_context(Tracking(log, recording, options.on_note)) for log in logs]
+        listeners = [recording, *tracked, *shown]
+        fit(experiments, splits, listeners, starts=starts, should_stop=stopped, workers=workers)
     return recording.outcomes
 
 
@@ -423,10 +410,9 @@ def _finish_again(group: RunGroup, folders: Sequence[RunFolder], epochs: int | N
     raise RunFolderError(f"{group.path} is complete; extend it with --set training.epochs=N")
 
 
-def _note_missing_classes(
-    experiments: Sequence[Experiment], splits: Sequence[Splits], on_note: Callable[[str], None]
-) -> None:
-    """Once for all seeds or folds that lack the same classes."""
+def _read(experiments: Sequence[Experiment], options: _Given) -> list[Splits]:
+    """The data of all, with a note for the seeds or folds that lack the same classes."""
+    splits = load_data_of_seeds(experiments, data_dir=options.data_dir, on_fetch=options.on_fetch)
     numbers: dict[str, list[str]] = {}
     by_fold = len({one.data.fold for one in experiments}) > 1
     for experiment, its in zip(experiments, splits, strict=True):
@@ -435,7 +421,8 @@ def _note_missing_classes(
             numbers.setdefault(note, []).append(str(number))
     for note, of in numbers.items():
         who = f"{'fold' if by_fold else 'seed'} {', '.join(of)}: "
-        on_note(note if len(of) == len(experiments) else who + note)
+        options.on_note(note if len(of) == len(experiments) else who + note)
+    return splits
 
 
 @contextmanager
@@ -459,17 +446,6 @@ def _discarded_on_failure(folder: RunFolder | RunGroup) -> Iterator[None]:
         reason = refusal(error, folder.path, what="run folder", then="train again; no run was started")
         folder.discard()
         raise MachineError(reason) from error
-
-
-def _resolve(experiment: Experiment, models: int = 1, launch: Launch | None = None) -> ResolvedDevice:
-    wished = experiment.training
-    return resolve_device(
-        device=wished.device,
-        precision=wished.precision,
-        threads=wished.threads,
-        step_flops=min(models, most_together(experiment)) * experiment.step_flops,
-        launch=launch,
-    )
 
 
 def _finish(group: RunGroup, outcomes: Sequence[Outcome]) -> GroupOutcome:

@@ -25,8 +25,7 @@ from mlptrain.system.launch import Launch
 from mlptrain.system.lock import is_locked
 from mlptrain.system.paths import AnyPath
 from mlptrain.training.device import ResolvedDevice, applied, resolve_device
-from mlptrain.training.endings import Ending
-from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.trainer import TrainedModel
 from mlptrain.training.workers import Workers, joined
 from mlptrain.updates.wrapped import needs_closure
 
@@ -87,12 +86,6 @@ class _Home(Listener):
     def started(self, models: Sequence[TrainedModel]) -> None:  # noqa: ARG002 - as every listener
         """Wait for it."""
         self._path = self._workers.receive()
-
-    def epoch(self, epochs: Sequence[Epoch | None]) -> None:
-        """The first worker records it."""
-
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        """Likewise."""
 
     def is_left(self) -> bool:
         """Whether nobody trains there any more: the first worker has ended without a word, or after its last one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ from mlptrain.runs.records import untrained
 from mlptrain.sources.fetch import Progress
 from mlptrain.sources.held import holding, is_held
 from mlptrain.sources.store import data_folder
-from mlptrain.sources.tables.further import Counts, Further, further_rows
 from mlptrain.sources.tables.given import is_path, names_of
 from mlptrain.spec import Experiment
 from mlptrain.spec.loss import Quantile
@@ -39,6 +38,9 @@ from mlptrain.training.metrics import (
     quantile_table,
 )
 from mlptrain.training.scores import Scorer
+
+if TYPE_CHECKING:
+    from mlptrain.sources.tables.further import Counts, Further
 
 _CHUNKS = 32  # of an evaluation, in a part of a later file: some 60,000 rows
 
@@ -113,22 +115,25 @@ def load_split(
 
     Raises DataError for a split that there is not, and where the data are not those of the training.
     """
-    name, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
-    return name, getattr(splits, name)
+    name = _name_of(checkpoint, split)
+    return name, getattr(load_splits_of(checkpoint, data_dir=data_dir, on_fetch=on_fetch), name)
 
 
-def _load_splits(
-    checkpoint: Checkpoint, split: str | None, *, data_dir: AnyPath | None, on_fetch: Progress | None
-) -> tuple[str, Splits]:
-    """The name of the split, and all of them."""
+def _name_of(checkpoint: Checkpoint, split: str | None) -> str:
     experiment, rows = checkpoint.experiment, checkpoint.experiment.facts.rows
     name = split or next(iter(rows))
     if name not in rows:
         raise DataError(f"data '{experiment.data.label}' of this run has no {name} rows; choose {', '.join(rows)}")
-    splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)
+    return name
+
+
+def load_splits_of(checkpoint: Checkpoint, *, data_dir: AnyPath | None, on_fetch: Progress | None) -> Splits:
+    """The rows of the training, preprocessed as recorded. Raises DataError where the data are others by now."""
+    preprocessing = checkpoint.preprocessing
+    splits = load_data(checkpoint.experiment, data_dir=data_dir, preprocessing=preprocessing, on_fetch=on_fetch)
     if splits.fingerprint != checkpoint.data_fingerprint:
         raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
-    return name, splits
+    return splits
 
 
 def evaluate_checkpoint(
@@ -173,32 +178,21 @@ def evaluation_of(
 ) -> Evaluation:
     """``evaluate_checkpoint``, with what there is to note."""
     checkpoint = load_kept(path)
+    experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
     with ExitStack() as stack:
-        if data is not None and not is_path(data) and is_held(own := getattr(checkpoint.experiment.data, "path", "")):
+        if data is not None and not is_path(data) and is_held(own := getattr(experiment.data, "path", "")):
             given = stack.enter_context(holding(data))
             if given["path"] == own:  # the rows that the run was trained on
                 data = None
-        return _evaluation(checkpoint, split=split, data=data, data_dir=data_dir, device=device, on_fetch=on_fetch)
-
-
-def _evaluation(
-    checkpoint: Checkpoint,
-    *,
-    split: str | None,
-    data: Any,
-    data_dir: AnyPath | None,
-    device: str,
-    on_fetch: Progress | None,
-) -> Evaluation:
-    if data is not None and split is not None:
-        raise UserError("rows of another file belong to no split; name a split or a file")
-    experiment, facts = checkpoint.experiment, checkpoint.experiment.facts
-    resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
-    with applied(resolved):
+        if data is not None and split is not None:
+            raise UserError("rows of another file belong to no split; name a split or a file")
+        resolved = resolve_device(device=device, precision="auto", threads=experiment.training.threads)
+        stack.enter_context(applied(resolved))
         missing_classes, of_rows = "", list[str]()
         beside: dict[str, Any] = {}
         if data is None:
-            split, splits = _load_splits(checkpoint, split, data_dir=data_dir, on_fetch=on_fetch)
+            split = _name_of(checkpoint, split)
+            splits = load_splits_of(checkpoint, data_dir=data_dir, on_fetch=on_fetch)
             chosen: Examples = getattr(splits, split)
             missing_classes = splits.missing_classes(facts.class_names)
         else:
@@ -279,6 +273,8 @@ def later_rows(checkpoint: Checkpoint, data: Any, *, with_target: bool) -> Furth
             f"the network was trained on data '{section.label}', which are no table, so that it reads no other file; "
             "--split and --index choose rows of its data"
         )
+    from mlptrain.sources.tables.further import further_rows
+
     return further_rows(data, section.source(), checkpoint.experiment.facts, with_target=with_target)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,12 @@ from scipy import ndimage
 
 from mlptrain.errors import UserError
 from mlptrain.inference.strokes import BLANK, darkness_and_lightness, find_ink, find_strokes, small_copy
-from mlptrain.sources.arrays.image_files import FORMATS, SENT, decoded, quiet
+from mlptrain.sources.arrays.image_files import FORMATS, MAX_PIXELS, SENT, decoded, quiet
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 
 Grey = NDArray[np.float32]
 
-MAX_PIXELS = 50_000_000  # decoding one with transparency takes 8 to 16 bytes for each
 MAX_SIDE = 100_000  # pixels; in an image one pixel wide each is border and a row of its own, which costs most
 _LIMITS = f"scale it down to at most {MAX_PIXELS:,} pixels in all and {MAX_SIDE:,} a side"
 _LISTED = ", ".join(FORMATS)
@@ -110,8 +108,7 @@ def read_image(image: AnyPath | bytes) -> Picture:
         raise UserError(f"{path}: no such image file") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; name image files one by one") from None
-    with file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, and of sizes, which are checked here
+    with file, quiet():
         try:
             with Image.open(file, formats=FORMATS) as opened:
                 return _decoded(path, opened)
@@ -163,9 +160,8 @@ def _grey(path: Path, image: Image.Image) -> tuple[Image.Image, int]:
     if image.has_transparency_data:
         seen = _reduced(image if image.mode in ("LA", "RGBA") else image.convert("RGBA")).convert("RGBA")
         ground = _behind(seen)
-        return Image.alpha_composite(Image.new("RGBA", seen.size, (ground, ground, ground, 255)), seen).convert(
-            "L"
-        ), 255
+        card = Image.new("RGBA", seen.size, (ground, ground, ground, 255))
+        return Image.alpha_composite(card, seen).convert("L"), 255
     return _reduced(_clearest(image)), 255
 
 
@@ -189,9 +185,8 @@ def _behind(image: Image.Image) -> int:
     A card is opaque, but for its corners and what surrounds it, and has something on it; strokes are of one grey, or
     leave most of their box free.
     """
-    grey, opacity = (
-        np.asarray(band, dtype=np.float64) / 255 for band in (image.convert("RGB").convert("L"), image.getchannel("A"))
-    )
+    bands = (image.convert("RGB").convert("L"), image.getchannel("A"))
+    grey, opacity = (np.asarray(band, dtype=np.float64) / 255 for band in bands)
     box = image.getchannel("A").getbbox()
     if box is None:
         return 255

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlptrain.errors import UserError
-from mlptrain.keys import table_of
+from mlptrain.keys import run_figure, table_of
 from mlptrain.report.curves import draw_curves
 from mlptrain.report.frame import render
 from mlptrain.report.history import read_curves
@@ -26,7 +26,7 @@ def run_html(path: Path, result: RunResult) -> str:
         return _shown(path, result.message, [], f"Try {result.advice}." if result.diagnosis else "")
     kept = result.kept
     head = f"{result.state}, kept: epoch {kept.epoch:,} of {result.epochs:,}"
-    rows = table_of(kept.metrics, show=lambda _, value: _figure(value), widest=_WIDEST)
+    rows = table_of(kept.metrics, show=run_figure, widest=_WIDEST)
     diagnosis = "" if result.diagnosis is None else result.diagnosis.message
     return _shown(path, head, rows, ". ".join(filter(None, (result.about_kept, result.about_choice, diagnosis))))
 
@@ -39,10 +39,10 @@ def group_html(path: Path, word: str, results: Mapping[int, RunResult], summary:
         if result.status == "diverged":
             rows.append((str(number), f"diverged in epoch {result.epoch}", *("" for _ in kept)))
         else:
-            of_run = (_figure(result.kept.metrics.get(key)) for key in kept)
+            of_run = (run_figure(key, result.kept.metrics.get(key)) for key in kept)
             rows.append((str(number), f"epoch {result.kept.epoch}", *of_run))
-    rows.append(("mean", "", *(_figure(spread.mean) for spread in kept.values())))
-    rows.append(("std", "", *(_figure(spread.std) for spread in kept.values())))
+    rows.append(("mean", "", *(run_figure(key, spread.mean) for key, spread in kept.items())))
+    rows.append(("std", "", *(run_figure(key, spread.std) for key, spread in kept.items())))
     completed = sum(result.status == "completed" for result in results.values())
     return _shown(path, f"{completed} of {len(results)} {word}s completed", rows, "")
 
@@ -53,7 +53,3 @@ def _shown(path: Path, head: str, rows: Sequence[Sequence[str]], note: str) -> s
         content = picture_bytes(draw_curves([read_curves(path)], panel=_PANEL, titled=False), "png")
         picture = base64.b64encode(content).decode()
     return render("notebook.html.jinja", path=str(path), head=head, rows=rows, note=note, picture=picture)
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

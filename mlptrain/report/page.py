@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mlptrain.errors import RunFolderError
-from mlptrain.keys import SPLITS, metric_of, split_of, table_of
+from mlptrain.keys import SPLITS, metric_of, run_figure, split_of, table_of
 from mlptrain.report.arrays import (
     ClassCurves,
     DecisionMap,
@@ -125,7 +125,7 @@ def render_page(
 
 def _measured(evaluation: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     split, examples = SPLIT_NAMES[evaluation["split"]], evaluation["examples"]
-    loss = (f"{split} loss", f"{evaluation['loss']:.4f}", f"mean over {examples:,} examples")
+    loss = (f"{split} loss", run_figure("loss", evaluation["loss"]), f"mean over {examples:,} examples")
     if evaluation["accuracy"] is None:
         found = {key: value for key, value in evaluation["metrics"].items() if key in _OF_NUMBERS and value is not None}
         of_numbers = [(f"{split} {within(key)}", f"{value:.4g}", _OF_NUMBERS[key]) for key, value in found.items()]
@@ -157,7 +157,7 @@ def shown_figure(kind: str, value: float | None) -> str:
     """A figure of this kind as a table shows it, – where it is undefined."""
     if value is None:
         return "–"
-    return f"{100 * value:.2f} %" if is_share(kind) else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if is_share(kind) else run_figure(kind, value)
 
 
 def _calibration_rows(result: RunResult | None) -> Iterator[tuple[str, ...]]:
@@ -184,7 +184,7 @@ def _last_figures(lines: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str
         if (accuracy := lines[-1].get(f"{split}_accuracy")) is not None:
             yield f"{name} accuracy", f"{100 * accuracy:.2f} %", note
         if (loss := lines[-1].get(f"{split}_loss")) is not None:
-            yield f"{name} loss", f"{loss:.4f}", f"{note}, mean per example"
+            yield f"{name} loss", run_figure("loss", loss), f"{note}, mean per example"
 
 
 def _training_time(folder: RunFolder) -> Iterator[tuple[str, str, str]]:

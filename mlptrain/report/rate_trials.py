@@ -18,7 +18,9 @@ from mlptrain.report.style import (
     fitted,
     new_figure,
     set_log_scale,
+    set_log_ticks,
     set_plain_ticks,
+    set_title,
     styled,
 )
 
@@ -42,17 +44,16 @@ def draw_rate_trials(trials: RateTrials) -> Figure:
     bar.outline.set_visible(False)
     set_plain_ticks(bar.ax.yaxis)
     title = f"{trials.label}: {trials.curves.shape[1]:,} steps of {trials.optimizer} at each learning rate"
-    figure.suptitle(fitted(title, 10.2), x=0.01, ha="left", fontsize=10.5)
+    set_title(figure, fitted(title, 10.2))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     return figure
 
 
 def _draw_ends(axes: Axes, trials: RateTrials) -> None:
     rates, losses, bad = trials.rates, trials.losses, np.asarray(trials.diverges)
-    top = _limits(axes, trials)
+    top = _limits(axes, trials, trials.losses[np.isfinite(trials.losses)])
     fine = ~bad
     axes.set_xscale("log")
-    set_plain_ticks(axes.xaxis)
     axes.axhline(trials.start, color=QUIET, linestyle=LINE_STYLES[1], linewidth=1.1, label="untrained network")
     axes.plot(rates[fine], losses[fine], color=COLOURS[0], marker="o", label="after the steps")
     if bad.any():
@@ -70,6 +71,7 @@ def _draw_ends(axes: Axes, trials: RateTrials) -> None:
         )  # fmt: skip
     ends = (rates[0] / (rates[1] / rates[0]) ** 0.5, rates[-1] * (rates[-1] / rates[-2]) ** 0.5)
     steps = f"{trials.averaged} of {trials.curves.shape[1]} steps" if trials.averaged > 1 else "step"
+    set_log_ticks(axes.xaxis, *ends, inches=3.9, size=9.5, beyond=0.2)
     axes.set(xlim=ends, xlabel="learning rate", ylabel=f"training loss, mean of the last {steps}")
 
 
@@ -85,10 +87,10 @@ def _edge(trials: RateTrials) -> float | None:
 def _draw_curves(axes: Axes, trials: RateTrials) -> ScalarMappable:
     """The losses of the steps; returns what its colours mean."""
     rates, steps = trials.rates, trials.curves.shape[1]
-    top = _limits(axes, trials)
+    at, smoothed = _means(trials.curves)
+    top = _limits(axes, trials, smoothed[~np.asarray(trials.diverges)])
     colours = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, _BRIGHTEST, 256)))
     norm = LogNorm(rates[0], rates[-1])
-    at, smoothed = _means(trials.curves)
     for rate, curve, bad in zip(rates, smoothed, trials.diverges, strict=True):
         shown = np.where(np.isfinite(curve), np.minimum(curve, 10 * top), np.nan)  # huge ones the renderer refuses
         own = rate == trials.suggestion
@@ -100,9 +102,9 @@ def _draw_curves(axes: Axes, trials: RateTrials) -> ScalarMappable:
     return ScalarMappable(norm=norm, cmap=colours)
 
 
-def _limits(axes: Axes, trials: RateTrials) -> float:
-    """Give an axis of losses its ends, and return the upper one."""
-    shown = trials.losses[np.isfinite(trials.losses) & (trials.losses <= trials.start)]
+def _limits(axes: Axes, trials: RateTrials, losses: FloatArray) -> float:
+    """Give an axis of ``losses`` its ends, a little above the untrained network's at most, and return the upper one."""
+    shown = losses[losses <= trials.start]
     low, high = min([*shown.tolist(), trials.start]), trials.start
     if low > 0 and high > _WIDE * low:
         set_log_scale(axes)

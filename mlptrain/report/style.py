@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import re
 import textwrap
 import warnings
 from collections.abc import Iterator
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -22,7 +24,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogFormatter, MaxNLocator, NullLocator, ScalarFormatter
 
 from mlptrain.report.arrays import FloatArray
 
@@ -36,6 +38,10 @@ QUIET = "#59636e"
 _DOTS_PER_INCH = 150
 _FEW_POINTS = 15  # up to this number every point of a line has its marker
 _MARKED = 8
+_LONG = 1e6  # from which on numbers along a logarithmic axis are written as powers of ten
+_LETTERS = {".": 0.32, ",": 0.32, "-": 0.36, "e": 0.62}  # widths in DejaVu Sans as parts of its size; a digit's: 0.64
+_BETWEEN = 0.09  # inches between two labels of an axis at least
+_MAX_LABELS = 8
 
 _SETTINGS: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -69,11 +75,18 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
+def plain_power(x: float) -> str:
+    """``0.003``, ``10,000``; what has more digits in the shortest form: ``1e-5``, ``1e20``."""
+    if 10 <= x < _LONG:
+        return f"{x:,.0f}"
+    return re.sub(r"e([+-])0*", lambda match: f"e{match[1].replace('+', '')}", f"{x:g}")
+
+
 class _PlainLogFormatter(LogFormatter):
     """Powers of ten as 0.01 instead of 10 with a raised -2, which would need the math parser."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:
-        return (f"{x:,.0f}" if x >= 10 else f"{x:g}") if super().__call__(x, pos) else ""
+        return plain_power(x) if super().__call__(x, pos) else ""
 
 
 class _PlainFormatter(ScalarFormatter):
@@ -164,10 +177,16 @@ def inline_svg(figure: Figure, *, prefix: str, title: str, description: str) -> 
     inner = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", inner)
     return (
         f'<svg role="img" aria-labelledby="{prefix}-title {prefix}-description" viewBox="{box[1]}" '
+        f'style="--inches: {float(box[1].split()[2]) / 72:.2f}" '
         'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
         f'<title id="{prefix}-title">{escape(title)}</title>'
         f'<desc id="{prefix}-description">{escape(description)}</desc>{inner.strip()}</svg>'
     )
+
+
+def set_title(figure: Figure, title: str) -> None:
+    """A picture's title, from its left edge on, where it has more room than over the axes."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10.5)
 
 
 def fitted(text: str, width: float, *, size: float = 10.5) -> str:
@@ -214,6 +233,54 @@ def set_log_scale(axes: Axes, *, hide: bool = False) -> None:
     """
     axes.set_yscale("log", nonpositive="mask" if hide else "clip")
     set_plain_ticks(axes.yaxis)
+
+
+def set_log_ticks(axis: Axis, low: float, high: float, *, inches: float, size: float, beyond: float = 0.0) -> None:
+    """Ticks along a logarithmic axis from ``low`` to ``high`` whose labels, ``size`` points high, keep apart.
+
+    The finest of powers of ten, of every second one and so on, and of round numbers between them. No label reaches
+    further than ``beyond`` inches over an end of the axis, which is ``inches`` long.
+    """
+    axis.set_major_locator(FixedLocator(log_ticks(low, high, inches=inches, size=size, beyond=beyond)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain_power(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def log_ticks(low: float, high: float, *, inches: float, size: float, beyond: float) -> list[float]:
+    """Where ``set_log_ticks`` has its ticks."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    decades = last - first
+    sets = [
+        [float(f"{digit}e{power}") for power in range(first, last + 1) for digit in digits]
+        for digits in (range(1, 10), (1, 2, 5), (1, 3))
+    ]
+    if high <= 10 * low:  # of less than a decade evenly spaced numbers may be rounder
+        sets.insert(0, list(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)))
+    sets += [
+        [float(f"1e{power}") for power in range(first, last + 1) if power % step == 0] for step in range(1, decades + 1)
+    ]
+    best: list[float] = []
+    for ticks in sets:
+        shown: list[tuple[float, float, float]] = []
+        for tick in ticks:
+            if low <= tick <= high:
+                at, half = (
+                    inches * math.log(tick / low) / math.log(high / low),
+                    _text_width(plain_power(tick), size) / 2,
+                )
+                if at - half >= -beyond and at + half <= inches + beyond:
+                    shown.append((tick, at - half, at + half))
+        apart = all(after[1] - before[2] >= _BETWEEN for before, after in pairwise(shown))
+        if apart and len(best) < len(shown) <= _MAX_LABELS:
+            best = [tick for tick, _, _ in shown]
+            if len(best) >= 3:
+                break
+    return best
+
+
+def _text_width(text: str, size: float) -> float:
+    """Inches of a number in letters of ``size`` points."""
+    return size / 72 * sum(_LETTERS.get(letter, 0.64) for letter in text)
 
 
 def set_plain_ticks(axis: Axis) -> None:

@@ -4,7 +4,6 @@ from mlptrain.runs.folder import RunFolder, member_word, runs_of_group
 from mlptrain.runs.group import FoldGroup, RunGroup, SeedGroup
 from mlptrain.runs.listing import RunSummary, list_runs, list_studies, sort_runs
 from mlptrain.runs.log import RunLog
-from mlptrain.runs.study import study_in
 
 __all__ = [
     "FoldGroup",
@@ -18,5 +17,4 @@ __all__ = [
     "member_word",
     "runs_of_group",
     "sort_runs",
-    "study_in",
 ]

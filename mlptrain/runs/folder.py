@@ -26,9 +26,9 @@ from typing import Self
 from mlptrain.errors import MachineError, RunFolderError
 from mlptrain.runs.log import read_lines
 from mlptrain.runs.records import RUN_RESULT, Environment, Line, RunResult
-from mlptrain.runs.study import study_in
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec import Experiment, load_spec
+from mlptrain.spec.kinds import study_in
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
@@ -100,6 +100,8 @@ class RunFolder(NewFolder):
     def open(cls, path: AnyPath) -> RunFolder:
         """An existing run. Raises RunFolderError for anything else."""
         path = user_path(path)
+        if path.is_file():
+            raise RunFolderError(f"{path} is a file, expected a run folder; `mlptrain runs` lists what is there")
         if not path.is_dir():
             raise RunFolderError(f"{path}: no such run folder; `mlptrain runs` lists what is there")
         folder = cls(path)
@@ -108,8 +110,7 @@ class RunFolder(NewFolder):
                 some = ", ".join(map(str, runs[:_NAMED_RUNS])) + (", …" if len(runs) > _NAMED_RUNS else "")
                 raise RunFolderError(f"{path} holds the runs of {name_members(runs)}; name one of them: {some}")
             if (study := study_in(path)) is not None:
-                hint = f"`mlptrain report {path}` shows it, `mlptrain {study.command} {path}` resumes it"
-                raise RunFolderError(f"{path} is a {study.name}, not a run; {hint}")
+                raise RunFolderError(f"{path} {study.instead(path, 'run')}")
             raise RunFolderError(f"{path} is not a run folder: it has no {folder.resolved.name}")
         if not folder.facts.exists():
             raise RunFolderError(

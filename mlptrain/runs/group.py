@@ -18,15 +18,7 @@ from typing import Any, ClassVar
 
 from mlptrain.errors import RunFolderError
 from mlptrain.runs.folder import NewFolder
-from mlptrain.runs.records import (
-    FoldSpread,
-    FoldsStart,
-    FoldsSummary,
-    GroupStart,
-    GroupSummary,
-    RunResult,
-    Spread,
-)
+from mlptrain.runs.records import FoldSpread, FoldsStart, FoldsSummary, GroupStart, GroupSummary, RunResult, Spread
 from mlptrain.system.atomic import remove_temporary, write_atomically
 from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.paths import AnyPath, user_path

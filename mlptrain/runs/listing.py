@@ -15,11 +15,10 @@ from mlptrain.runs.folder import RunFolder, runs_of_group
 from mlptrain.runs.group import RunGroup
 from mlptrain.runs.records import figures_of
 from mlptrain.runs.search import SearchFiles
-from mlptrain.runs.study import study_in
 from mlptrain.spec import describe_model, describe_optimizer
 from mlptrain.spec.base import either
 from mlptrain.spec.choosing import higher_is_better
-from mlptrain.spec.kinds import COMPARISON
+from mlptrain.spec.kinds import COMPARISON, study_in
 from mlptrain.spec.reader import read_file
 from mlptrain.system.lock import is_locked
 from mlptrain.system.paths import AnyPath, user_path

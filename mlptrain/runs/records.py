@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 
+from mlptrain.keys import run_figure
 from mlptrain.spec.choosing import higher_is_better
 from mlptrain.spec.rows import MAX_FOLDS
 from mlptrain.system.jsonfiles import Count, Figure, Positive, Record
@@ -122,11 +123,12 @@ class Choice(Record):
     @property
     def in_words(self) -> str:
         """One sentence."""
+        kept, last = (run_figure(self.metric, value) for value in (self.kept, self.last))
         if self.kept == self.last:
-            return f"the kept epoch was chosen by its {self.metric}, {self.kept:.4f}, as the best of {self.epochs:,}"
+            return f"the kept epoch was chosen by its {self.metric}, {kept}, as the best of {self.epochs:,}"
         return (
-            f"the kept epoch was chosen by its {self.metric}, {self.kept:.4f} against {self.last:.4f} after the last "
-            f"epoch; as the best of {self.epochs:,} on the rows that chose it, that figure is likely a little too good"
+            f"the kept epoch was chosen by its {self.metric}, {kept} against {last} after the last epoch; as the best "
+            f"of {self.epochs:,} on the rows that chose it, that figure is likely a little too good"
         )
 
 

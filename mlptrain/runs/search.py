@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mlptrain.runs.comparison import Changes, Name, Positive, Seconds
-from mlptrain.runs.study import StudyFiles
+from mlptrain.runs.study import Seconds, StudyFiles
+from mlptrain.runs.trials import Changes, Name, Positive
 from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.kinds import SEARCH
 from mlptrain.spec.search.sections import Choice, Choices, Method, Range

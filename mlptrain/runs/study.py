@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
+
+from pydantic import Field
 
 from mlptrain.errors import RunFolderError
-from mlptrain.spec.kinds import COMPARISON, SEARCH, Kind
+from mlptrain.spec.kinds import Kind
 from mlptrain.system.atomic import write_atomically
 from mlptrain.system.jsonfiles import Record, read_json, to_json
 from mlptrain.system.paths import AnyPath, user_path
 
 Result = TypeVar("Result", bound=Record)
-
-
-def study_in(path: AnyPath) -> Kind | None:
-    """What a folder is of, by the plan in it; None of any other folder."""
-    return next((kind for kind in (COMPARISON, SEARCH) if (user_path(path) / kind.plan).is_file()), None)
+Seconds = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class StudyFiles:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from mlptrain.comparison.study import StudyPlan, check_optimizers, fitting, resolved_for
+from mlptrain.comparison.study import StudyPlan, check_optimizers, fitting
 from mlptrain.comparison.trials import Halving, Trial, TrialBatch
 from mlptrain.errors import Fault, SpecError
-from mlptrain.runs.comparison import SplitName
+from mlptrain.experiment.build import resolved_for
+from mlptrain.runs.trials import SplitName
 from mlptrain.searching.sampling import Sampling, Setting, Told, sampler_version
+from mlptrain.spec import Experiment
 from mlptrain.spec.comparison.changes import plain_changes
 from mlptrain.spec.kinds import SEARCH
 from mlptrain.spec.search.sections import ADAPTIVE, SearchSpec, rungs
@@ -87,22 +88,22 @@ class SearchPlan(StudyPlan[SearchSpec]):
         message = f"none of the first {asked} settings can be trained, e.g. since {reason}; change the space"
         raise SpecError([Fault(self.name, None, None, "space", message)])
 
-    def tuning_batches(self, trials: Sequence[Trial], *, data_dir: Path) -> list[TrialBatch]:
+    def tuning_batches(self, trials: Sequence[Trial]) -> list[TrialBatch]:
         """Trials in batches of as many as the search says, and memory holds.
 
         With halving the trials of a batch are the ones that are compared at its rungs.
         """
         most = min(self.spec.together, fitting(trial.experiment(self.task) for trial in trials)) if trials else 1
-        return self.batches(trials, most, data_dir=data_dir, halving=self.halving)
+        return [replace(batch, halving=self.halving) for batch in self.batches(trials, most)]
 
-    def scoring_batches(self, setting: Setting, *, data_dir: Path, is_final: bool = True) -> list[TrialBatch]:
+    def scoring_batches(self, setting: Setting, *, is_final: bool = True) -> list[TrialBatch]:
         """The chosen setting with every scoring seed, each alone, as `mlptrain train` trains it.
 
         Test rows are read where it is the search's final choice.
         """
         trials = [Trial("scoring", self.name, setting, seed) for seed in self.spec.scoring_seeds]
         split = self.split if is_final else "validation"
-        return [replace(batch, split=split) for batch in self.batches(trials, 1, data_dir=data_dir)]
+        return [replace(batch, split=split) for batch in self.batches(trials, 1)]
 
 
 def make_plan(spec: SearchSpec) -> SearchPlan:
@@ -110,4 +111,4 @@ def make_plan(spec: SearchSpec) -> SearchPlan:
 
     Raises DeviceError for a device that is not there.
     """
-    return SearchPlan(spec, resolved_for(spec))
+    return SearchPlan(spec, resolved_for(Experiment(spec.base, spec.base.data.facts())))

@@ -27,13 +27,13 @@ def preview(plan: SearchPlan, *, data_dir: AnyPath | None = None, on_fetch: OnFe
     task_data(plan.task, data_dir, on_fetch=on_fetch)
     at_once = min(plan.at_once(), spec.budget)
     drawn = plan.possible(at_once)
-    first = plan.tuning_batches(drawn, data_dir=data_dir)
-    scoring = plan.scoring_batches(plain_changes(drawn[0].changes), data_dir=data_dir)
+    first = plan.tuning_batches(drawn)
+    scoring = plan.scoring_batches(plain_changes(drawn[0].changes))
     rounds = spec.budget / at_once
     trials = round(rounds * len(drawn))
     epochs = spec.base.training.epochs
     lasting = sum(map(_epochs, first)) / (epochs * len(drawn))  # the part of epochs that halving leaves
-    per_epoch = seconds_per_epoch(first[:1]) / len(first[0].trials)
+    per_epoch = seconds_per_epoch(first[:1], data_dir) / len(first[0].trials)
     of_trials = round(trials * epochs * lasting)
     return {
         "plan": plan.digest,
@@ -45,7 +45,7 @@ def preview(plan: SearchPlan, *, data_dir: AnyPath | None = None, on_fetch: OnFe
         "batches": math.ceil(rounds * len(first)) + len(scoring),
         "models_at_once": max(len(batch.trials) for batch in first),
         "epochs": of_trials + epochs * len(scoring),
-        "seconds": per_epoch * of_trials + epochs * seconds_per_epoch(scoring),
+        "seconds": per_epoch * of_trials + epochs * seconds_per_epoch(scoring, data_dir),
         "bytes": bytes_of(trials + len(scoring), epochs=of_trials + epochs * len(scoring)),
     }
 

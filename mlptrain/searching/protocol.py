@@ -7,56 +7,26 @@ stopped, with the same bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
-from mlptrain.comparison.folder import StudyFolder
-from mlptrain.comparison.records import read_batches, read_content
 from mlptrain.comparison.study import Progress, Running, checked, running
 from mlptrain.comparison.trials import Trial
 from mlptrain.errors import RunFolderError, UserError
-from mlptrain.runs.comparison import TrialRecord
-from mlptrain.runs.search import SearchFiles, SearchSummary, SearchTimings
+from mlptrain.runs.search import SearchSummary, SearchTimings
+from mlptrain.runs.trials import TrialRecord
+from mlptrain.searching.folder import SearchFolder
 from mlptrain.searching.plan import SearchPlan, make_plan
 from mlptrain.searching.sampling import Setting
-from mlptrain.searching.summary import best_of, best_yaml, outcome_of, summarise
+from mlptrain.searching.summary import Drawn, best_of, best_yaml, outcome_of, summarise
 from mlptrain.spec import Config, Overrides
 from mlptrain.spec.comparison.changes import plain_changes
 from mlptrain.spec.foreign import code_allowed
 from mlptrain.spec.search.load import load_search, located
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.system.atomic import write_atomically
-from mlptrain.system.lock import LockedFolder
 from mlptrain.system.paths import AnyPath
-
-
-class SearchFolder(SearchFiles, StudyFolder):
-    """Files and records of a search."""
-
-    def _become(self, ours: Mapping[str, Any], different: Sequence[str], content: bytes) -> bool:
-        """Take another number of trials. Raises RunFolderError for fewer than are on record."""
-        if different != ["trials"]:
-            return False
-        with LockedFolder(self.path):
-            if (tried := self._tried()) > (wanted := ours["trials"]):
-                raise RunFolderError(
-                    f"{self.path} has {tried:,} trials on record, more than trials: {wanted:,} asks for; set trials to "
-                    f"{tried:,} or more, or name a new folder with --run-dir"
-                )
-            self.summary.unlink(missing_ok=True)  # of the search as it was; its trials stay on record
-            write_atomically(self.plan, content)
-        return True
-
-    def _tried(self) -> int:
-        """How many trials are on record; of a search that has not ended yet, each setting counts once."""
-        try:
-            return self.read_summary().asked
-        except RunFolderError:
-            batches = read_batches(read_content(self.trials), path=self.trials).values()
-            return len({record.trial for batch in batches for record in batch if record.role == "tuning"})
-
 
 OnSummary = Callable[[SearchFolder, SearchSummary], None]
 
@@ -90,15 +60,16 @@ def search(
     """
     if hours is not None and not hours > 0:
         raise UserError(f"--hours must be above 0, got {hours:g}")
-    plan = make_plan(checked(spec, overrides, load_search, allow_code=allow_code))
-    with located(spec), code_allowed(allow_code):
-        plan.check_possible()
-    files = SearchFolder.of(plan, folder=run_dir)
-    with running(plan, files, data_dir=data_dir, progress=progress, allow_code=allow_code) as study:
-        summary = _Search(plan, files, study, hours).run()
-        files.write_summary(summary)
-        on_summary(files, summary)
-    return files, summary
+    with code_allowed(allow_code):
+        plan = make_plan(checked(spec, overrides, load_search))
+        with located(spec):
+            plan.check_possible()
+        files = SearchFolder.of(plan, folder=run_dir)
+        with running(plan, files, data_dir=data_dir, progress=progress) as study:
+            summary = _Search(plan, files, study, hours, _known_timings(files)).run()
+            files.write_summary(summary)
+            on_summary(files, summary)
+        return files, summary
 
 
 @dataclass
@@ -109,10 +80,9 @@ class _Search:
     folder: SearchFolder
     study: Running
     hours: float | None
-    records: dict[str, TrialRecord] = field(default_factory=dict)
-    settings: list[Setting] = field(default_factory=list)
-    drawn: list[str] = field(default_factory=list)  # the trials of all settings
-    reasons: dict[str, str] = field(default_factory=dict)  # of those that no experiment can be
+    timings: SearchTimings
+    drawn: list[Drawn] = field(default_factory=list)
+    known: dict[str, Drawn] = field(default_factory=dict)  # by the names of their trials
     best: float | None = None
     started: float = field(default_factory=time.monotonic)
     has_trained: bool = False
@@ -121,7 +91,6 @@ class _Search:
         """All trials, then the best setting's scores."""
         spec = self.plan.spec
         sampling, at_once = self.plan.sampling(), self.plan.at_once(self.hours)
-        self._timings = self._known_timings()
         self.study.progress.phase("search", trials=spec.budget, done=0)
         is_cut = False
         while len(self.drawn) < spec.budget:
@@ -131,61 +100,54 @@ class _Search:
             tried = self._try(asked)
             if is_cut := not tried:
                 break
-            sampling.tell([outcome_of(self.plan, self.records.get(name)) for name in tried])
-        best = best_of(self.plan, self.drawn, self.records)
-        setting = None if best is None else self.settings[best]
+            sampling.tell([outcome_of(self.plan, one.record) for one in tried])
+        best = best_of(self.plan, self.drawn)
+        setting = None if best is None else self.drawn[best].setting
         scored = self._score(setting, is_final=not is_cut) if setting is not None else []
-        self.folder.sort(self.study.order, drop_replaced=True)
+        self.folder.sort(self.study.order)
         tested = [self.plan.identity(self.plan.trial(dict(record.changes or {}))) for record in self.folder.tested]
-        importances = sampling.importances()
-        summary = summarise(
-            self.plan, self.settings, self.drawn, self.records, self.reasons, scored, tested, importances
-        )
+        summary = summarise(self.plan, self.drawn, scored, tested, sampling.importances())
         if setting is not None:
             write_atomically(self.folder.best, best_yaml(self.plan, setting, summary).encode())
         return summary
 
-    def _try(self, asked: list[Setting]) -> list[str]:
-        """The names of the trials of some settings, once all are recorded; what was tried before is not again.
+    def _try(self, asked: list[Setting]) -> list[Drawn]:
+        """Some settings, once all are recorded; what was tried before is not again.
 
         Empty where time is up and some are not recorded; one round is trained in any case.
         """
         trials = [self.plan.trial(setting) for setting in asked]
         names = [self.plan.identity(trial) for trial in trials]
-        new: dict[str, Trial] = {}
-        for name, trial in zip(names, trials, strict=True):
-            if name in self.records or name in self.reasons or name in new:
+        new: dict[str, tuple[int, Trial]] = {}  # with their places among those asked
+        for place, (name, trial) in enumerate(zip(names, trials, strict=True)):
+            if name in self.known or name in new:
                 continue
             if (reason := self.plan.why_not(trial)) is None:
-                new[name] = trial
-            else:
-                self.reasons[name] = reason  # which follows from the setting, and is found again on resume
-        places = {name: place for place, name in reversed([*enumerate(names)])}
-        rounds = groupby(new, key=lambda name: places[name] // self.plan.round)
-        batches = [
-            batch
-            for _, group in rounds
-            for batch in self.plan.tuning_batches([new[name] for name in group], data_dir=self.study.data_dir)
-        ]
+                new[name] = place, trial
+            else:  # which follows from the setting, and is found again on resume
+                self.known[name] = Drawn(name, plain_changes(trial.changes), reason=reason)
+        rounds = groupby(new.values(), key=lambda item: item[0] // self.plan.round)
+        batches = [batch for _, group in rounds for batch in self.plan.tuning_batches([trial for _, trial in group])]
         if missing := self.study.missing(batches):
             if self.hours is not None and self.has_trained and time.monotonic() - self.started >= 3600 * self.hours:
                 return []
             self.has_trained = True
-        self.records |= self.study.train(batches, on_done=self._done)
+        records = self.study.train(batches, on_done=self._done)
         self.study.progress.advance(float(len(asked) - missing))
-        self.settings += [plain_changes(trial.changes) for trial in trials]
-        self.drawn += names
-        self._follow([self.records[name] for name in names if name in self.records])
-        return names
+        self.known |= {name: Drawn(name, plain_changes(new[name][1].changes), one) for name, one in records.items()}
+        tried = [self.known[name] for name in names]
+        self.drawn += tried
+        self._follow([one.record for one in tried if one.record is not None])
+        return tried
 
     def _done(self, records: list[TrialRecord]) -> None:
         """A batch is trained."""
         self.folder.add(records)
         batch, now = records[0].batch, time.monotonic()
-        self._timings.seconds[batch] = now - self.study.mark
-        self._timings.trials[batch] = [record.trial for record in records]
+        self.timings.seconds[batch] = now - self.study.mark
+        self.timings.trials[batch] = [record.trial for record in records]
         self.study.mark = now
-        self.folder.write_timings(self._timings)
+        self.folder.write_timings(self.timings)
         self._follow(records)
 
     def _follow(self, records: list[TrialRecord]) -> None:
@@ -198,13 +160,14 @@ class _Search:
 
     def _score(self, setting: Setting, *, is_final: bool) -> list[TrialRecord]:
         """The records of the setting with every scoring seed; test rows are read for the final choice."""
-        batches = self.plan.scoring_batches(setting, data_dir=self.study.data_dir, is_final=is_final)
+        batches = self.plan.scoring_batches(setting, is_final=is_final)
         records = self.study.train(batches, phase="scoring", on_done=self._done)
         return [records[name] for batch in batches for name in batch.identities]
 
-    def _known_timings(self) -> SearchTimings:
-        """The seconds of recorded batches; damaged ones are lost."""
-        try:
-            return self.folder.read_timings()
-        except RunFolderError:
-            return SearchTimings()
+
+def _known_timings(folder: SearchFolder) -> SearchTimings:
+    """The seconds of recorded batches; damaged ones are lost."""
+    try:
+        return folder.read_timings()
+    except RunFolderError:
+        return SearchTimings()

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from mlptrain.comparison.trials import Trial
 from mlptrain.report.comparison.budgets import around_half
-from mlptrain.report.search.words import figure_text, spread_text, value_text
-from mlptrain.runs.comparison import TrialRecord
+from mlptrain.report.search.words import spread_text, trials_text, value_text
 from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.searching.sampling import Setting, Told
 from mlptrain.spec import to_yaml
 from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm
+from mlptrain.spec.metrics import figure_text
+from mlptrain.spec.optimizer import Foreign
 from mlptrain.spec.search.sections import Choice, Range
 
 EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A setting as it was drawn: the name of its trial, and its record, or the ``reason`` why no experiment can be it.
+
+    Settings drawn twice share both.
+    """
+
+    name: str
+    setting: Setting
+    record: TrialRecord | None = None
+    reason: str | None = None
 
 
 def outcome_of(plan: SearchPlan, record: TrialRecord | None) -> Told:
@@ -28,10 +44,10 @@ def outcome_of(plan: SearchPlan, record: TrialRecord | None) -> Told:
     return Told(value, is_pruned=record.status == "pruned", epochs=_epochs(record))
 
 
-def best_of(plan: SearchPlan, drawn: Sequence[str], records: Mapping[str, TrialRecord]) -> int | None:
+def best_of(plan: SearchPlan, drawn: Sequence[Drawn]) -> int | None:
     """The number of the trial that has the best value, of those that trained to the end; of equal ones the first."""
     sign = 1 if plan.spec.judged_by.higher_is_better else -1
-    outcomes = [outcome_of(plan, records.get(name)) for name in drawn]
+    outcomes = [outcome_of(plan, one.record) for one in drawn]
     values = {
         number: sign * one.value for number, one in enumerate(outcomes) if one.value is not None and not one.is_pruned
     }
@@ -40,35 +56,30 @@ def best_of(plan: SearchPlan, drawn: Sequence[str], records: Mapping[str, TrialR
 
 def summarise(
     plan: SearchPlan,
-    settings: Sequence[Setting],
-    drawn: Sequence[str],
-    records: Mapping[str, TrialRecord],
-    reasons: Mapping[str, str],
+    drawn: Sequence[Drawn],
     scored: Sequence[TrialRecord],
-    tested: Sequence[str],
+    tested: Collection[str],
     importances: Mapping[str, Importance],
 ) -> SearchSummary:
-    """The summary of a search whose trials are all recorded, but for those with ``reasons`` why they cannot be.
-
-    ``tested`` names those whose settings read test rows.
-    """
-    spec, best = plan.spec, best_of(plan, drawn, records)
+    """The summary of a search whose trials are all recorded; ``tested`` names those whose settings read test rows."""
+    spec, best = plan.spec, best_of(plan, drawn)
     trials = [
         Tried(
             number=number,
-            trial=name,
-            changes=setting,
-            status="infeasible" if name in reasons else records[name].status,
-            reason=reasons.get(name),
-            epochs=0 if name in reasons else _epochs(records[name]),
-            value=outcome_of(plan, records.get(name)).value,
+            trial=one.name,
+            changes=one.setting,
+            status="infeasible" if one.record is None else one.record.status,
+            reason=one.reason,
+            epochs=0 if one.record is None else _epochs(one.record),
+            value=outcome_of(plan, one.record).value,
         )
-        for number, (setting, name) in enumerate(zip(settings, drawn, strict=True))
+        for number, one in enumerate(drawn)
     ]
+    numbers = {one.name: number for number, one in reversed([*enumerate(drawn)])}  # of those drawn twice the first
     results = [_scored(plan, record) for record in scored]
     half = max(1, around_half(len(trials))[0])  # at most half
-    of_half = best_of(plan, drawn[:half], records)
-    edges = [] if best is None else list(_edges(plan, settings[best]))
+    of_half = best_of(plan, drawn[:half])
+    edges = [] if best is None else list(_edges(plan, drawn[best].setting))
     validation, test = (_spread([getattr(one, split) for one in results]) for split in ("validation", "test"))
     return SearchSummary(
         name=spec.name,
@@ -83,7 +94,7 @@ def summarise(
         trials=trials,
         best=best,
         scored=results,
-        tested=sorted({drawn.index(name) for name in tested if name in drawn}) if plan.split == "test" else None,
+        tested=sorted({numbers[name] for name in tested if name in numbers}) if plan.split == "test" else None,
         validation=validation,
         test=test,
         importances=dict(sorted(importances.items(), key=lambda item: -item[1].mean)),
@@ -103,9 +114,10 @@ def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str
     figures: list[str] = [first.status if first.validation is None else f"{metric.name} {first.validation}"]
     if first.test is not None:
         figures.append(f"test_{metric.key} {first.test}")
+    allowed = " --allow-code" if isinstance(spec.optimizer, Foreign) and spec.optimizer.path is not None else ""
     head = (
-        f"# The best of {summary.asked} trials of {summary.name}. `mlptrain train` on this file, on a machine of the "
-        f"same kind, gives\n# {', '.join(figures)}\n"
+        f"# The best of {trials_text(summary)} of {summary.name}. `mlptrain train{allowed}` on this file, on a "
+        f"machine of the same kind, gives\n# {', '.join(figures)}\n"
     )
     return head + to_yaml(spec)
 
@@ -171,6 +183,13 @@ def _sentence(plan: SearchPlan, best: Tried | None, validation: Spread | None, t
     if validation is None:
         return f"{found}; none of its trainings with other seeds lasted"
     seeds = f"{validation.n} other {'seed' if validation.n == 1 else 'seeds'}"
-    again = f"; with {seeds} it reaches {spread_text(key, validation)}"
+    spread = " (mean ± standard deviation over the seeds)" if validation.std is not None else ""
+    again = f"; with {seeds} it reaches {spread_text(key, validation)}{spread}"
     tested = "" if test is None else f", and {spread_text(key, test)} on test rows"
-    return found + again + tested
+    flattered = ""
+    if plan.task.spec.evaluation.keep == "best":
+        flattered = (
+            "; validation rows chose the epoch of each training too, so that validation figures, those of fresh seeds "
+            "as well, are likely a little too good"
+        )
+    return found + again + tested + flattered

@@ -70,11 +70,8 @@ class Answers:
                 found = self.of_rows([row for rows in requests for row in rows])
                 if not found["notes"]:
                     left = iter(found["predictions"])
-                    return [
-                        found
-                        | {"rows": len(rows), "predictions": [next(left) | {"index": i} for i in range(len(rows))]}
-                        for rows in requests
-                    ]
+                    taken = [[next(left) | {"index": index} for index in range(len(rows))] for rows in requests]
+                    return [found | {"rows": len(those), "predictions": those} for those in taken]
         answers: list[dict[str, Any] | UserError] = []
         for rows in requests:
             try:

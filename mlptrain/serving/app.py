@@ -102,7 +102,7 @@ class Server:
 
     async def _work(self, request: Request) -> Awaitable[dict[str, Any]]:
         """What is computed for a request."""
-        kind = _media_type(request.headers.get("content-type", ""))
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         takes_images, takes_tables = self.answers.takes_images, self.answers.columns is not None
         taken = ["application/json", *["text/csv"] * takes_tables, *["image/*", "multipart/form-data"] * takes_images]
         if not (kind in taken or (takes_images and kind.startswith("image/"))):
@@ -114,9 +114,8 @@ class Server:
         if kind == "application/json":
             return self._together(_rows(body))
         image = await _uploaded(request, body) if kind == "multipart/form-data" else body
-        wishes = {name: _switch(request, name) for name in ("invert", "seen")}
-        work = partial(self.answers.of_image, image, invert=wishes["invert"], seen=bool(wishes["seen"]))
-        return self._compute(work)
+        invert, seen = (_switch(request, name) for name in ("invert", "seen"))
+        return self._compute(partial(self.answers.of_image, image, invert=invert, seen=bool(seen)))
 
     def _together(self, rows: list[Any]) -> asyncio.Future[dict[str, Any]]:
         """What is answered to rows, with those that come while the thread is at work."""
@@ -205,10 +204,6 @@ class Guard:
 
 def _file(package: str, name: str) -> bytes:
     return files(package).joinpath("templates", name).read_bytes()
-
-
-def _media_type(header: str) -> str:
-    return header.partition(";")[0].strip().lower()
 
 
 async def _body(request: Request) -> bytes:

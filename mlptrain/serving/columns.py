@@ -76,17 +76,15 @@ class Rows:
         assert fitted is not None
         fields: dict[str, Field] = {}
         for column, one in zip(facts.columns, fitted.of, strict=True):
-            kind = facts.file.kinds[column.origin]
-            fill = getattr(one, "fill", 0.0)
+            name, levels, fill = column.origin, column.categories, getattr(one, "fill", 0.0)
+            kind = facts.file.kinds[name]
             if column.kind == "categorical":
-                fields[column.origin] = Field(
-                    column.origin, "category", column.categories, "".join(column.categories[:1])
-                )
+                fields[name] = Field(name, "category", levels, "".join(levels[:1]))
             elif kind not in ("date", "datetime"):
-                fields[column.origin] = Field(column.origin, "number", default=f"{fill:.6g}")
+                fields[name] = Field(name, "number", default=f"{fill:.6g}")
             elif column.part == "days":
                 day = (_SINCE + datetime.timedelta(days=round(fill))).isoformat()
-                fields[column.origin] = Field(column.origin, kind, default=day if kind == "date" else f"{day}T00:00")
+                fields[name] = Field(name, kind, default=day if kind == "date" else f"{day}T00:00")
         order = [name for name in facts.file.kinds if name not in facts.target_names]
         used = tuple(fields[name] for name in order if name in fields)
         # Without names a table is read by place, which those take too that the network does not read.
@@ -110,10 +108,8 @@ class Rows:
             lacking = [] if self.sparse else [field.name for field in self.fields if field.name not in row]
             if lacking:
                 more = f" and {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
-                raise DataError(
-                    f"row {place + 1:,} lacks the column '{printable(lacking[0])}'{more}; null stands for a missing "
-                    "value"
-                )
+                lacks = f"row {place + 1:,} lacks the column '{printable(lacking[0])}'{more}"
+                raise DataError(f"{lacks}; null stands for a missing value")
             return [row.get(field.name, 0) for field in self.fields]
         if not isinstance(row, list):
             raise DataError(f"row {place + 1:,}: expected an object or a list, got {_shown(row)}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import mlptrain
 from mlptrain.serving.answers import MAX_ROWS, Answers
-from mlptrain.serving.columns import Field
 from mlptrain.spec.summary import describe_model
 
 _MAX_LEVELS = 20  # of a category, as examples
@@ -101,7 +100,11 @@ def _rows(answers: Answers) -> dict[str, Any]:
         shapes = [_nested(shape) for shape in answers.shapes]
         return {**limits, "items": shapes[0] if len(shapes) == 1 else {"oneOf": shapes}}
     fields = answers.columns.fields
-    columns = {field.name: _column(field) for field in fields}
+    columns: dict[str, Any] = {}
+    for field in fields:
+        examples = list(field.levels[:_MAX_LEVELS]) if field.levels else [field.example]
+        about = {"title": field.name, "description": "null where it is missing.", "examples": examples}
+        columns[field.name] = _TYPES[field.kind] | about
     of_names: dict[str, Any] = {"type": "object", "properties": columns}
     if not answers.columns.sparse:
         of_names["required"] = list(columns)
@@ -113,12 +116,6 @@ def _rows(answers: Answers) -> dict[str, Any]:
 def _nested(shape: tuple[int, ...]) -> dict[str, Any]:
     inner = _nested(shape[1:]) if len(shape) > 1 else _NUMBER
     return {"type": "array", "items": inner, "minItems": shape[0], "maxItems": shape[0]}
-
-
-def _column(field: Field) -> dict[str, Any]:
-    schema = {**_TYPES[field.kind], "title": field.name, "description": "null where it is missing."}
-    examples = list(field.levels[:_MAX_LEVELS]) if field.levels else [field.example]
-    return schema | {"examples": examples}
 
 
 def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:

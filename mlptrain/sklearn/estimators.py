@@ -18,24 +18,24 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, _check_y, check_consistent_length, check_is_fitted
 
 from mlptrain.errors import DivergedError, InterruptedRunError, MlptrainError
-from mlptrain.experiment import train
+from mlptrain.experiment import Listener, train
 from mlptrain.experiment.in_memory import Trained, train_in_memory
 from mlptrain.experiment.recorder import metrics_line
 from mlptrain.inference.evaluate import load_kept
 from mlptrain.inference.module import TrainedNetwork
+from mlptrain.keys import run_figure
 from mlptrain.runs.records import Line
 from mlptrain.sklearn.arguments import ONE_EPOCH, automatic_batch, defaults_of, load
 from mlptrain.sklearn.fitted import Fitted, without_updates
 from mlptrain.sklearn.rows import SMALL, Inputs, Matrix, merged
+from mlptrain.sources.facts import MAX_TARGET
 from mlptrain.sources.held import holding
 from mlptrain.sources.tables.prepared import prepared
 from mlptrain.spec import Experiment
 from mlptrain.system.paths import AnyPath
-from mlptrain.training.endings import Ending
 from mlptrain.training.metrics import predicted_classes, probabilities
-from mlptrain.training.trainer import Epoch, TrainedModel
+from mlptrain.training.trainer import Epoch
 
-_MAX_TARGET = 1e18  # whose square, and sums of such, float32 has
 _ONE_AT_A_TIME = threading.Lock()  # the number of torch's threads, and turns at the cores, are the process's
 
 
@@ -44,22 +44,16 @@ def _unsaid(_: object) -> None:
 
 
 @dataclass(frozen=True)
-class _Saying:
+class _Saying(Listener):
     """Says the line of every epoch of the only model."""
 
     experiment: Experiment
     say: Callable[[Line], None]
 
-    def started(self, models: Sequence[TrainedModel]) -> None:
-        pass
-
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         for epoch in epochs:
             if epoch is not None:
                 self.say(metrics_line(epoch, self.experiment))
-
-    def ended(self, endings: Sequence[Ending | None]) -> None:
-        pass
 
 
 class _MLP(BaseEstimator):
@@ -226,7 +220,9 @@ class _MLP(BaseEstimator):
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
     def _say(self, line: Line) -> None:
-        figures = [f"{key} {value:.4f}" for key, value in line.items() if key not in ("epoch", "step", "lr")]
+        figures = [
+            f"{key} {run_figure(key, value)}" for key, value in line.items() if key not in ("epoch", "step", "lr")
+        ]
         if figures:  # none before training without validation rows
             sys.stdout.write("  ".join([f"epoch {line['epoch']}", *figures]) + "\n")
 
@@ -447,6 +443,6 @@ class MLPRegressor(RegressorMixin, _MLP):
         wide = targets.reshape(len(targets), -1)
         if wide.shape[1] != self.n_outputs_:
             raise ValueError(f"y has {wide.shape[1]} targets of a row, but {self.n_outputs_} were trained on")
-        if not (np.abs(wide) <= _MAX_TARGET).all():
-            raise ValueError(f"y: the squares of numbers beyond {_MAX_TARGET:g} are beyond float32; use a larger unit")
+        if not (np.abs(wide) <= MAX_TARGET).all():
+            raise ValueError(f"y: the squares of numbers beyond {MAX_TARGET:g} are beyond float32; use a larger unit")
         return wide.astype(np.float32)

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
-from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column
-from mlptrain.sources.tables.columns import stored_columns
-from mlptrain.sources.tables.encode import UNSEEN, as_text, date_part
-from mlptrain.sources.tables.given import frame_of
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Matrix = NDArray[np.float32]
-Held = Literal["numbers", "texts or categories", "dates"]
 SMALL = 256  # rows that are merged
-MAX_LEVELS = 10_000  # of a column; those of more are names or numbers of rows, which pickles would carry along
 
 
 @dataclass(frozen=True)
@@ -49,39 +40,27 @@ class Inputs:
             columns = [Column(name=name, missing=count) for name, count in zip(called, missing, strict=True)]
             _refuse_empty(columns, len(x))
             return cls(tuple(columns), False), x
+        from mlptrain.sklearn.frames import encoded, stored, values_of  # with polars, which arrays do without
+
         _noted(estimator, rows, reset=True)
-        values = list(_columns(rows))
-        columns = [stored for one, held in values for stored in _stored(one, held)]
+        values = list(values_of(rows))
+        columns = [column for one, held in values for column in stored(one, held)]
         _refuse_empty(columns, len(rows))
-        inputs = cls(tuple(columns), True)
-        return inputs, inputs._encoded(values)
+        return cls(tuple(columns), True), encoded(values, columns)
 
     def __call__(self, estimator: Any, rows: Any) -> Matrix:
         """The matrix of later rows. Raises as ``fit``, and ValueError where a column holds another kind."""
         if not _is_frame(rows):
-            if other := list(dict.fromkeys(one.origin for one in self.columns if _held(one) != "numbers")):
+            if other := list(dict.fromkeys(one.origin for one in self.columns if one.part or one.kind != "numeric")):
                 raise ValueError(
                     f"X is an array, but {type(estimator).__name__} was fitted on a data frame whose columns "
                     f"{', '.join(map(repr, other[:5]))} hold categories or dates; give a data frame with these columns"
                 )
             return _matrix(estimator, rows, reset=False)
-        _noted(estimator, rows, reset=False)
-        return self._encoded(list(_columns(rows)))
+        from mlptrain.sklearn.frames import encoded, values_of
 
-    def _encoded(self, values: list[tuple[pl.Series, Held]]) -> Matrix:
-        matrix = np.empty((len(values[0][0]), len(self.columns)), dtype=np.float32)
-        by_name = {found.name: (found, held) for found, held in values}
-        for place, column in enumerate(self.columns):
-            found, held = by_name[column.origin]
-            if column.kind == "categorical":
-                matrix[:, place] = _codes(found, column.categories)
-            elif found.null_count() == len(found):
-                matrix[:, place] = np.nan
-            elif held != (fitted := _held(column)):
-                raise ValueError(f"column {found.name!r} of X holds {held}, but was fitted on {fitted}")
-            else:
-                matrix[:, place] = date_part(found, column.part) if column.part else _numbers(found)
-        return matrix
+        _noted(estimator, rows, reset=False)
+        return encoded(list(values_of(rows)), self.columns)
 
 
 def merged(x: Matrix, y: NDArray[Any], weight: Matrix | None) -> tuple[Matrix, NDArray[Any], Matrix | None]:
@@ -136,67 +115,3 @@ def _noted(estimator: Any, rows: Any, *, reset: bool) -> None:
             f"Found array with {height} sample(s) and {width} feature(s) (shape={rows.shape}) while a minimum of 1 is "
             f"required by {type(estimator).__name__}."
         )
-
-
-def _columns(rows: Any) -> Iterator[tuple[pl.Series, Held]]:
-    """Every column, and what it holds; levels are text, and times of a zone those of UTC."""
-    import polars as pl
-
-    try:
-        frame = frame_of(rows)[0]
-    except (DataError, pl.exceptions.PolarsError) as error:
-        raise ValueError(f"X: {error}") from None
-    for place, found in enumerate(frame.get_columns()):
-        stated = str(rows.dtypes.iloc[place] if hasattr(rows.dtypes, "iloc") else found.dtype)
-        is_level = found.dtype in (pl.Categorical, pl.Enum, pl.String) or "category" in stated
-        if is_level and "timedelta" not in stated:
-            yield as_text(found), "texts or categories"
-        elif found.dtype.is_numeric() or found.dtype in (pl.Boolean, pl.Null):
-            yield found.cast(pl.Float64), "numbers"
-        elif found.dtype in (pl.Date, pl.Datetime):
-            yield found.cast(pl.Datetime("us")) if found.dtype == pl.Datetime else found, "dates"
-        else:
-            raise ValueError(
-                f"column {found.name!r} of X holds {stated}: expected numbers, booleans, texts, categories or "
-                "dates; make numbers of it, or leave it out"
-            )
-
-
-def _held(column: Column) -> Held:
-    return "dates" if column.part else "numbers" if column.kind == "numeric" else "texts or categories"
-
-
-def _stored(values: pl.Series, held: Held) -> list[Column]:
-    """The inputs that a column becomes."""
-    if held == "numbers":
-        return [Column(name=values.name, missing=int(np.isnan(_numbers(values)).sum()))]
-    if held == "dates":
-        return stored_columns(values.name, values, "date")
-    levels = values.drop_nulls().unique().sort().to_list()
-    if len(levels) > MAX_LEVELS:
-        raise ValueError(
-            f"column {values.name!r} of X has {len(levels):,} different texts, at most {MAX_LEVELS:,} are levels; "
-            "drop it, or convert it if it holds numbers"
-        )
-    return [Column(name=values.name, kind="categorical", categories=tuple(levels), missing=values.null_count())]
-
-
-def _codes(values: pl.Series, levels: tuple[str, ...]) -> Matrix:
-    import polars as pl
-
-    known = pl.Series(levels, dtype=pl.String)
-    codes = as_text(values).replace_strict(
-        known, pl.Series(range(len(levels)), dtype=pl.Float32), default=UNSEEN, return_dtype=pl.Float32
-    )
-    found: Matrix = np.where(values.is_null().to_numpy(), np.float32(np.nan), codes.to_numpy())
-    return found
-
-
-def _numbers(values: pl.Series) -> Matrix:
-    import polars as pl
-
-    with np.errstate(over="ignore"):
-        found: Matrix = values.cast(pl.Float64).to_numpy().astype(np.float32)
-    if np.isinf(found).any():
-        raise ValueError(f"column {values.name!r} of X contains infinity or a value too large for dtype('float32').")
-    return found

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 Names = Annotated[tuple[str, ...], Field(strict=False)]  # a list in JSON
 Shape = Annotated[tuple[Count, Count], Field(strict=False)]
+MAX_CLASSES = 10_000  # of an array
+MAX_FLOAT32 = 3.4028234663852886e38
+UNSEEN = -1.0  # the code of a level that the training file does not have
+DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
+EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
 MAX_TARGET = 1e18  # of a regression: its square, and sums of such, float32 has
 # How test and validation rows are drawn from the training rows; see ``mlptrain/spec/splitting.py``.
 SplitBy = Literal["auto", "random", "stratified", "group", "time", "column"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlptrain.errors import UserError
 from mlptrain.sources.facts import DataKeyError
+from mlptrain.sources.tables.given import digest_of, frame_of, holds_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,11 +52,22 @@ def holding(data: Any) -> Iterator[dict[str, Any]]:
     Raises UserError for anything else.
     """
     named = {} if data is None else _named(data)
-    names = {key: value for key, (value, _) in named.items()}
-    new = {value: content for value, content in named.values() if is_held(value) and value not in _HELD}
+    with holding_contents({value: content for value, content in named.values() if is_held(value)}):
+        yield {key: value for key, (value, _) in named.items()}
+
+
+def contents_held() -> dict[str, Any]:
+    """All that is held now, by its names."""
+    return dict(_HELD)
+
+
+@contextmanager
+def holding_contents(contents: Mapping[str, Any]) -> Iterator[None]:
+    """Hold what ``contents_held`` gave, in another process."""
+    new = {name: content for name, content in contents.items() if name not in _HELD}
     _HELD.update(new)
     try:
-        yield names
+        yield
     finally:
         for name in new:
             del _HELD[name]
@@ -63,7 +75,6 @@ def holding(data: Any) -> Iterator[dict[str, Any]]:
 
 def _named(data: Any) -> dict[str, tuple[str, Any]]:
     """Each key of the data section with its value, and what is held under that."""
-    from mlptrain.sources.tables.given import holds_rows
     from mlptrain.sources.tables.source import TableContent
 
     if isinstance(data, TableContent):
@@ -103,8 +114,6 @@ def _name(digest: str) -> str:
 
 
 def _of_frames(*frames: Any) -> dict[str, tuple[str, Any]]:
-    from mlptrain.sources.tables.given import digest_of, frame_of
-
     named: dict[str, tuple[str, Any]] = {"name": ("table", None)}
     for key, rows in zip(("path", "test_path"), frames, strict=False):
         frame = frame_of(rows)[0]
@@ -114,8 +123,6 @@ def _of_frames(*frames: Any) -> dict[str, tuple[str, Any]]:
 
 def _joined(inputs: Any, column: Any, target: str) -> pl.DataFrame:
     """Inputs with their target beside them, as the last column."""
-    from mlptrain.sources.tables.given import frame_of
-
     frame = frame_of(inputs)[0]
     if target in frame.columns:
         raise UserError(f"data: the inputs have a column '{target}' too; give the targets another name")

@@ -5,26 +5,21 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 # NumPy's types by the code of the header; longer ones are big-endian.
 DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _MAX_DIMENSIONS = 8  # more than any file has; a header that says so is not one
-_OTHER_FORMATS = (
+_OTHER_FORMATS: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (  # first bytes, or several
     (b"\x1f\x8b", "a gzip archive"),
     (b"PK\x03\x04", "a ZIP archive (unpack it: `unzip` it where it lies)"),
     (b"version https://git-lfs", "a pointer of Git LFS instead of the file (`git lfs pull` fetches it)"),
     (b"\x93NUMPY", "a file of NumPy (.npy)"),
     (b"BZh", "a bzip2 archive (unpack it)"),
     (b"\xfd7zXZ", "an xz archive (unpack it)"),
-    (b"\x80\x02", "a pickle"),
-    (b"\x80\x03", "a pickle"),
-    (b"\x80\x04", "a pickle"),
-    (b"\x80\x05", "a pickle"),
+    ((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), "a pickle"),
 )
 
 

@@ -27,7 +27,8 @@ def usual_places(folder: Path, name: str) -> list[Path]:
     ``folder/MNIST/raw`` is torchvision's; then come ``folder/MNIST``, also in other spellings, ``folder/raw`` and
     ``folder`` itself, for whoever names the folder of the files as the data folder.
     """
-    spelt = [path for path in _entries(folder) if _letters(path.name) in _SETS[name] and path.name != name]
+    others = [path for path in _entries(folder) if path.name != name]
+    spelt = [path for path in others if re.sub(r"[\W_]", "", path.name.lower()) in _SETS[name]]
     found = [folder / name / "raw", folder / name]
     for path in spelt:
         found += [path / "raw", path]
@@ -62,10 +63,6 @@ def _is_called(name: str, file: str) -> bool:
     if given is None or wanted is None or given["what"] != wanted["what"]:
         return False
     return (given["split"] == "train") == (wanted["split"] == "train")  # the test set is called t10k or test
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
 
 
 def _entries(folder: Path) -> list[Path]:

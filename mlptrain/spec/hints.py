@@ -102,8 +102,8 @@ class UnknownKey:
         first, dot, rest = self.key.partition(".")
         if dot and first in self.allowed:
             return f"unknown key; a dot does not nest here, write {first}: {{{rest}: …}}"
-        for section in self.sections:
-            if answer := _rows(KEYS_OF.get(section.__name__, {})).get(word):
+        for kind in dict.fromkeys(kind for section in self.sections for kind in section.__mro__):
+            if answer := _rows(KEYS_OF.get(kind.__name__, {})).get(word):
                 return f"unknown key; did you mean '{answer}'?" if answer in self.allowed else f"unknown key; {answer}"
         here = {compact(name): name for name in self.allowed}
         for exact in (word, _ASPECT.sub("", word)):

@@ -11,6 +11,7 @@ from typing import Any
 
 from mlptrain.errors import RunFolderError
 from mlptrain.spec.wording import described
+from mlptrain.system.paths import AnyPath, user_path
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Kind:
     plan: str
     format: int
     plan_keys: tuple[str, ...]
+
+    def instead(self, folder: Path, expected: str) -> str:
+        """What to say of its folder where something else was expected, such as a run."""
+        hint = f"`mlptrain report {folder}` shows it, `mlptrain {self.command} {folder}` resumes it"
+        return f"is a {self.name}, not a {expected}; {hint}"
 
     def rerun(self, folder: Path) -> str:
         """How to resume one, or to rewrite what it leaves; recorded trials are not retrained."""
@@ -45,6 +51,11 @@ COMPARISON = Kind(
     ("format", "software", "extension_rule", "models_at_once", "tuning_batches"),
 )
 SEARCH = Kind("search", "search", "search.yaml", 1, ("format", "software"))
+
+
+def study_in(path: AnyPath) -> Kind | None:
+    """What a folder is of, by the plan in it; None of any other folder."""
+    return next((kind for kind in (COMPARISON, SEARCH) if (user_path(path) / kind.plan).is_file()), None)
 
 
 def plan_digest(plan: Mapping[str, Any]) -> str:

@@ -24,7 +24,8 @@ from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.loss import default_loss
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.overrides import apply_override
-from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file, refusal
+from mlptrain.spec.reader import Document, KeyPath, Position, parse, read_file
+from mlptrain.spec.rows import DataSection
 from mlptrain.spec.rules import RULES, Finding, broken_rules, initial_weights_fit, warnings_about
 from mlptrain.spec.weights import read_weights
 from mlptrain.spec.wording import fault_of
@@ -79,18 +80,13 @@ def load_spec(
     """
     if isinstance(config, Mapping):
         document = document_of(config)
+        _refuse_study(document)
         put_given(document, given)
         content = yaml_text(document.value).encode()
         return _load(document, content, default_name="experiment", overrides=overrides, facts=facts, imports=imports)
     path = user_path(config)
     content, document = read_file(path)
-    if {"base", "space"} <= document.value.keys():
-        message = f"is a search, expected an experiment; run it with `mlptrain search {path}`"
-        raise refusal(str(path), message)
-    if "base" in document.value and {"optimizers", "arms"} & document.value.keys():
-        command = "compare-optimizers" if "optimizers" in document.value else "compare"
-        message = f"is a comparison, expected an experiment; run it with `mlptrain {command} {path}`"
-        raise refusal(str(path), message)
+    _refuse_study(document)
     put_given(document, given)
     return _load(
         document,
@@ -102,6 +98,15 @@ def load_spec(
         examine=examine,
         imports=imports,
     )
+
+
+def _refuse_study(document: Document) -> None:
+    """Raises SpecError for a comparison or a search, with the command that runs it."""
+    values = document.value
+    if "base" in values or ({"space", "arms", "optimizers"} & values.keys() and not {"data", "model"} & values.keys()):
+        from mlptrain.spec.which import refuse_other  # takes as long as all else here, and few files are studies
+
+        refuse_other(document, "experiment")
 
 
 def put_given(document: Document, given: Mapping[str, Any]) -> None:
@@ -174,10 +179,20 @@ def _load(
     notes: tuple[str, ...] = ()
     dropped: tuple[Fault, ...] = ()
     if facts is None:
-        warnings += [document.fault(("data", key), message) for key, message in spec.data.warnings()]
+        warnings += doubts_of_data(document, spec.data)
         notes = tuple(spec.data.notes()) + (_examined(document, spec) if examine else ())
-        dropped = tuple(document.fault(("data", "columns"), message) for message in spec.data.dropped())
+        dropped = dropped_of_data(document, spec.data)
     return Loaded(experiment, content, tuple(warnings), notes, dropped)
+
+
+def doubts_of_data(document: Document, data: DataSection) -> tuple[Fault, ...]:
+    """What is suspected of the data of an experiment's document, and which rows are left out, at their keys."""
+    return tuple(document.fault(("data", key), message) for key, message in data.warnings())
+
+
+def dropped_of_data(document: Document, data: DataSection) -> tuple[Fault, ...]:
+    """Which columns of the data are no inputs, likewise."""
+    return tuple(document.fault(("data", "columns"), message) for message in data.dropped())
 
 
 def _examined(document: Document, spec: ExperimentSpec) -> tuple[str, ...]:

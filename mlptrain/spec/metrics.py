@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from mlptrain.keys import number_text
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.base import Section, ShortName, either, names_of, sections_in
 from mlptrain.spec.loss import LossSpec, Quantile, Targets, targets_of
@@ -299,6 +300,13 @@ def is_share(key: str) -> bool:
     """Whether a figure is a fraction that is shown in per cent."""
     kind = metric_named(key)
     return kind is not None and kind.is_share
+
+
+def figure_text(key: str, value: float | None) -> str:
+    """A figure of the metric ``key``: fractions in per cent, others to four digits, large ones to whole numbers."""
+    if value is None:
+        return "none"
+    return f"{100 * value:.2f} %" if is_share(key) else number_text(value)
 
 
 def higher_is_better(key: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -24,23 +24,32 @@ def apply_override(
     *,
     within: str = "",
     keys_at: Mapping[str, int] = MappingProxyType({}),
+    named_in: Sequence[str] = (),
 ) -> None:
     """Put ``key.path=value`` into the document; the value is YAML and gets the same checks as the file's.
 
     ``model`` describes the document, and ``within``, such as ``base.``, is left out of the key where the document is a
     section of another one. In sections of ``keys_at`` what follows after so many parts is a key itself, such as
-    ``optimizer.lr`` in ``space.optimizer.lr``. A fault is added to the document's faults. A name alone becomes a
-    mapping where a field of it is set, and what is absent starts from the name that it has by default:
+    ``optimizer.lr`` in ``space.optimizer.lr``. The keys of sections ``named_in`` are names such as an arm's, which may
+    hold dots and blanks; of one that is not there no key can be set. A fault is added to the document's faults. A name
+    alone becomes a mapping where a field of it is set, and what is absent starts from the name that it has by default:
     ``loss.reduction=sum`` makes ``{name: cross_entropy, reduction: sum}`` of ``cross_entropy`` and of nothing.
     """
     position = Position(f"--set {assignment}")
-    key, equals, text = assignment.partition("=")
+    head, rest = _begins_with_name(document, assignment.strip(), named_in)
+    key, equals, text = rest.partition("=")
     key = key.strip().removeprefix(within)
+    below = () if head and not key else key_path(key)
+    key = ".".join([*head, key] if key else head)
     try:
-        path = key_path(key)
-        if not equals or path is None:
+        if not equals or below is None:
             message = "must have the form key=value with a key such as optimizer.lr or model.hidden[0]"
             raise refusal(position.source, message)
+        path: KeyPath = (*head, *below)
+        if not head and path[0] in named_in and len(path) > 2:
+            section = document.value.get(str(path[0]))
+            names = ", ".join(section) if isinstance(section, dict) else "none"
+            raise refusal(position.source, f"{path[0]} has no '{path[1]}'; there are: {names}")
         value, faults = parse_value(text, source=position.source)
         path = _with_keys(document, path, keys_at.get(str(path[0]), len(path)))
         put(document, path, value, model, position=position)
@@ -48,6 +57,17 @@ def apply_override(
         document.faults += [Fault(position.source, None, None, "", fault.message) for fault in error.faults]
         return
     document.faults += [Fault(position.source, None, None, key, fault.message) for fault in faults]
+
+
+def _begins_with_name(document: Document, assignment: str, sections: Sequence[str]) -> tuple[tuple[str, ...], str]:
+    """The section and the longest name in it that an assignment begins with, and the rest; else nothing, and all."""
+    for section in sections:
+        names = document.value.get(section)
+        for name in sorted(names, key=len, reverse=True) if isinstance(names, dict) else ():
+            begin = f"{section}.{name}"
+            if assignment.startswith((f"{begin}.", f"{begin}=")):
+                return (section, name), assignment.removeprefix(begin).removeprefix(".")
+    return (), assignment
 
 
 def _with_keys(document: Document, path: KeyPath, depth: int) -> KeyPath:

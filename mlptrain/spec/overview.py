@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlptrain.sources.facts import DataFacts, RawData
-from mlptrain.sources.tables.columns import Described
+from mlptrain.sources.tables.source import Described
 from mlptrain.spec.load import Loaded
 from mlptrain.spec.table import Block, ConstantFill, TableData
 from mlptrain.system.text import printable

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mlptrain.sources.arrays import archives, idx_files, image_files
-from mlptrain.sources.arrays.source import ArraySource, Parts
-from mlptrain.sources.arrays.targets import MAX_CLASSES
-from mlptrain.sources.facts import Choice, Source
+from mlptrain.sources.facts import MAX_CLASSES, Choice, Source
+from mlptrain.sources.held import ARRAYS
 from mlptrain.spec.base import name_or_number, path_or_paths, side_or_sides, word_or_flag
 from mlptrain.spec.rows import MAX_ROWS, DataSection, Validation
 from mlptrain.spec.scaling import ImageScaling
+
+if TYPE_CHECKING:
+    from mlptrain.sources.arrays.source import ArraySource, Parts
 
 MAX_SIDE = 10_000  # pixels
 _Size = Annotated[int, Field(ge=1, le=MAX_ROWS)] | None
@@ -71,12 +72,16 @@ class _Own(DataSection):
 
     def examined(self) -> list[str]:
         """Of inputs; targets are read for the facts."""
+        from mlptrain.sources.arrays.source import ArraySource
+
         source = self.source()
         return source.examined() if isinstance(source, ArraySource) else []
 
     def _of(
         self, find: Callable[[], Parts], class_names: Sequence[str] | None = None, maximum: int | None = None
     ) -> ArraySource:
+        from mlptrain.sources.arrays.source import ArraySource  # with NumPy, which other data do without
+
         return ArraySource(
             find=find,
             task=self.task,
@@ -121,7 +126,9 @@ class ArraysData(_Own):
 
     def source(self) -> Source:
         """The files."""
-        names = self.model_dump(include=set(archives.KEYS))
+        from mlptrain.sources.arrays import archives
+
+        names = self.model_dump(include=set(ARRAYS))
         return self._of(partial(archives.parts_of, self.path, names), self.class_names, self.maximum)
 
 
@@ -151,6 +158,8 @@ class ImagesData(_Own):
 
     def source(self) -> Source:
         """The files."""
+        from mlptrain.sources.arrays import image_files
+
         sizes = image_files.Sizes(self.train_size, self.test_size, self.names())
         find = partial(image_files.parts_of, self.path, size=self.shape(), mode=self.mode, sizes=sizes)
         return self._of(find)
@@ -182,5 +191,7 @@ class IdxData(_Own):
 
     def source(self) -> Source:
         """The files."""
+        from mlptrain.sources.arrays import idx_files
+
         find = partial(idx_files.parts_of, self.path, transpose=self.transpose)
         return self._of(find, self.class_names, self.maximum)

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from mlptrain.errors import Fault, SpecError
-from mlptrain.sources.tables.formats import by_name
+from mlptrain.sources.tables.kinds import by_name
 from mlptrain.spec.syntax import LOADER, NOT_PRINTABLE, explain
 from mlptrain.system.files import read_regular
 
@@ -118,11 +118,8 @@ def read_file(path: Path) -> tuple[bytes, Document]:
         neighbours = ", ".join(sorted(map(str, path.parent.glob("*.yaml")))[:8])
         raise refusal(source, f"no such file{'; in that folder: ' if neighbours else ''}{neighbours}") from None
     except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        if isinstance(error, IsADirectoryError) and (resolved := path / "resolved.yaml").is_file():
-            resumed = f"`mlptrain train --resume {path}` resumes it"
-            message = f"is a run folder; its configuration is {resolved}, and {resumed}"
-        raise refusal(source, message) from None
+        found = _folder_hint(path) if isinstance(error, IsADirectoryError) else ""
+        raise refusal(source, found or f"cannot be read: {error.strerror}") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -130,6 +127,17 @@ def read_file(path: Path) -> tuple[bytes, Document]:
         reason = "it looks like UTF-16" if is_utf16 else f"byte {error.start} is 0x{content[error.start]:02x}"
         raise refusal(source, f"is not UTF-8 text: {reason}; save it as UTF-8") from None
     return content, parse(text, source=source)
+
+
+def _folder_hint(path: Path) -> str:
+    """What a folder is that stands for a file, and what to do with it; empty for others."""
+    from mlptrain.spec.kinds import study_in  # which words what it says by this module
+
+    if (resolved := path / "resolved.yaml").is_file():
+        resumed = f"`mlptrain train --resume {path}` resumes it"
+        return f"is a run folder; its configuration is {resolved}, and {resumed}"
+    study = study_in(path)
+    return "" if study is None else study.instead(path, "configuration")
 
 
 def _data_hint(path: Path) -> str:
@@ -244,7 +252,13 @@ class _Builder:
             if line is not None:
                 message = f"key given twice, first in line {line}; keep one of them"
                 self.document.faults.append(self.document.fault(inner, message, key=True))
-            values[key] = self.value(self.next_in(path), inner)
+            is_merge = key == "<<" and event.implicit[0]
+            value = self.value(self.next_in(path), inner)
+            if is_merge:
+                message = "merge keys are not supported; write the keys out"
+                self.document.faults.append(self.document.fault(inner, message, key=True))
+            else:
+                values[key] = value
         return values
 
     def position(self, event: Any) -> Position:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from mlptrain.spec.base import names_in
-from mlptrain.spec.comparison.sections import ExecutorSpec
 from mlptrain.spec.data import DataSpec
+from mlptrain.spec.executor import ExecutorSpec
 from mlptrain.spec.experiment import ExperimentSpec
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import MetricSpec

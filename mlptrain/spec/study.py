@@ -18,9 +18,17 @@ from mlptrain.spec.comparison.rules import BASE_RULES, judged_key, recorded_keys
 from mlptrain.spec.comparison.sections import ComparedMetric, ComparisonSpec
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.foreign import inspect_code
-from mlptrain.spec.hints import UnknownKey
 from mlptrain.spec.kinds import Kind
-from mlptrain.spec.load import STAND_IN, anchor, check, folder_name, in_order, with_defaults
+from mlptrain.spec.load import (
+    STAND_IN,
+    anchor,
+    check,
+    doubts_of_data,
+    dropped_of_data,
+    folder_name,
+    in_order,
+    with_defaults,
+)
 from mlptrain.spec.mapping import Config, Overrides, assignments, document_of
 from mlptrain.spec.metrics import METRICS, higher_is_better
 from mlptrain.spec.model import FileInit
@@ -29,6 +37,7 @@ from mlptrain.spec.reader import Document, read_file
 from mlptrain.spec.rules import Finding, warnings_about
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.spec.weights import read_weights
+from mlptrain.spec.which import is_comparison, is_search
 from mlptrain.spec.wording import described
 from mlptrain.system.paths import user_path
 
@@ -38,7 +47,6 @@ OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", 
 
 # In the place of a base that has faults.
 _STAND_IN = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
-MEANT_AS_SPACE = "unknown key; did you mean 'space'?"
 Spec = TypeVar("Spec", bound=ComparisonSpec | SearchSpec)
 
 
@@ -49,28 +57,6 @@ class LoadedStudy(Generic[Spec]):
     spec: Spec
     base: Experiment
     warnings: tuple[Fault, ...]
-
-
-def is_comparison(document: Document) -> bool:
-    """Whether a YAML file is a comparison (it has a base, optimizers or arms) rather than an experiment."""
-    return bool({"base", "optimizers", "arms"} & document.value.keys()) and not is_search(document)
-
-
-def is_search(document: Document) -> bool:
-    """Whether a YAML file is a search: it has a space, or a key beside its base that can only be meant as one."""
-    values = document.value
-    return "space" in values or ("base" in values and misspelt_space(document) is not None)
-
-
-def misspelt_space(document: Document) -> str | None:
-    """The key that is meant as the space, of a file that has none and compares nothing."""
-    if {"space", "arms", "optimizers"} & document.value.keys():
-        return None
-    known, sections = SearchSpec.model_fields, (SearchSpec,)
-    for key in [key for key, value in document.value.items() if key not in known and isinstance(value, dict)]:
-        if UnknownKey(key, (), sections, sections, SearchSpec, ()).message() == MEANT_AS_SPACE:
-            return key
-    return None
 
 
 def holds(config: Config, is_one: Callable[[Document], bool]) -> bool:
@@ -127,7 +113,9 @@ class StudyReader:
             if isinstance(document.value.get("base"), str) and override.strip().startswith("base."):
                 self.of_base.append(override)
             else:
-                apply_override(document, override, model, keys_at={"arms": 2, "space": 1})
+                apply_override(
+                    document, override, model, keys_at={"arms": 2, "space": 1}, named_in=("arms", "optimizers")
+                )
         for key in [key for key in document.value if key.partition(".")[0] in of_the_base]:
             # Left to the check it would be a misspelt key of the study: training reads like tuning.
             message = f"unknown key here; it belongs to base.{key}{or_else}"
@@ -183,7 +171,9 @@ class StudyReader:
         """The checked study as it is written out, with the warnings about its base before its own."""
         assert self._base is not None
         base = Experiment(spec.base, self._base.facts)
-        of_base = [self._base.document.fault(path, message) for path, message in warnings_about(base)]
+        document, data = self._base.document, self._base.spec.data  # as written, whose own draw is not the study's
+        of_base = [document.fault(path, message) for path, message in warnings_about(base)]
+        of_base += [*doubts_of_data(document, data), *dropped_of_data(document, data)]
         return LoadedStudy(spec, base, (*of_base, *warnings))
 
 

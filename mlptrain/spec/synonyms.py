@@ -64,7 +64,9 @@ KEYS = {
     ),
     "data.separator": "sep delimiter delim field_separator csv_separator column_separator",
     "data.header": "header_row has_header column_names colnames",
-    "data.missing_values": "na_values na_value null_values null_value nan_values missing_value",
+    "data.missing_values": (
+        "na_values na_value null_values null_value nan_values missing_value na_filter keep_default_na na_rep"
+    ),
     "data.columns": (
         "categorical_columns categorical_cols categorical_features categorical_column cat_columns cat_cols "
         "cat_features cat_names numeric_columns numeric_features numerical_columns numerical_features num_cols "
@@ -75,7 +77,7 @@ KEYS = {
     "data.numeric": "numerical numeric_preprocessing continuous",
     "data.numeric.missing": (
         "imputation imputer impute imputation_strategy missing_strategy handle_missing missing_value_strategy fillna "
-        "fill_value fill_missing"
+        "fill_value fill_missing dropna drop_nan drop_missing nan_strategy na_strategy"
     ),
     "data.numeric.indicator": "add_indicator missing_indicator na_indicator add_missing_indicator",
     "data.categorical": "category categoricals nominal categorical_preprocessing",
@@ -275,9 +277,42 @@ KEYS = {
     "evaluation.calibrate": "calibration calibrated calibrate_probabilities temperature_scaling temperature",
 }
 
-# Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
-# By the class of a section of a study or a search: a key of it, or what to say, for other words.
+# By the class of a section, or one that it derives from: a key of it, or what to say, for other words.
 KEYS_OF = {
+    "TableData": {
+        "columns: {NAME: drop} leaves a column out": (
+            "drop drops dropped drop_column drop_columns drop_cols columns_to_drop cols_to_drop drop_features "
+            "ignore ignored ignore_columns ignored_columns ignore_cols ignore_features ignored_features "
+            "exclude excluded exclude_columns excluded_columns exclude_cols exclude_features skip skip_columns "
+            "remove remove_columns omit unused unused_columns leave_out "
+            "index index_col index_column row_id row_names id ids id_col id_column id_columns identifier identifiers"
+        ),
+        "all columns but the target are inputs; columns: {NAME: drop} leaves one out": (
+            "features feature feature_columns feature_cols feature_names input_features input input_columns inputs "
+            "predictors usecols use_columns select selected select_columns selected_columns include included "
+            "include_columns keep keep_columns cols x x_columns x_cols x_names covariates"
+        ),
+        "columns: {NAME: categorical} says that a column holds categories": (
+            "categorical_columns categorical_cols categorical_features categorical_column cat_columns cat_cols "
+            "cat_features cat_names nominal_columns"
+        ),
+        "columns: {NAME: numeric} says that a column holds numbers": (
+            "numeric_columns numeric_features numerical_columns numerical_features num_cols num_columns cont_names "
+            "continuous_columns continuous_cols"
+        ),
+        "columns: {NAME: date} says that a column holds dates": (
+            "date_columns parse_dates dates datetime_columns date_cols"
+        ),
+        "columns: {NAME: KIND} gives a column a kind, drop, numeric, categorical or date": (
+            "column_types column_kinds feature_types types dtype dtypes schema converters"
+        ),
+        "target": "output_features output target_names y_names",
+        "constant columns are left out anyway": (
+            "drop_constant constant_columns variance_threshold low_variance remove_constant"
+        ),
+        "repeated rows are kept; `mlptrain data show` counts them": "drop_duplicates dedupe deduplicate duplicates",
+    },
+    "FileTable": {"header": "names"},
     "SearchSpec": {
         "trials": (
             "n_trials num_trials max_trials num_samples n_samples n_iter max_evals n_calls iterations budget count "
@@ -308,6 +343,7 @@ KEYS_OF = {
     "ComparisonSpec": {
         "arms": "variants conditions treatments groups settings configurations experiments runs",
         "metric": "metrics objective score monitor",
+        "one for all arms belongs to base, several that are compared to optimizers": "optimizer",
         "which way is better is known of every metric; leave it out": "direction mode goal",
         "seeds stand in scoring: {seeds: 10} and tuning: {seeds: 3}": "seeds n_seeds repeats n_repeats",
     },
@@ -317,6 +353,8 @@ KEYS_OF = {
         "extensions": "extend extension",
     },
 }
+
+# Why a key is not offered, and what is instead: the words for it. {schedules} are the names that a schedule may have.
 KEYS_NOT_OFFERED = {
     "a time or value to stop at is not offered; training.early_stopping ends a run that no longer gets better": (
         "stop_loss target_loss target_accuracy time_limit max_time"
@@ -442,13 +480,15 @@ KEYS_NOT_OFFERED = {
     "a switch for logits is not offered; cross_entropy and bce read logits": "from_logits with_logits",
     "a mode is not offered": "phase stage do_train do_eval do_test test_only eval_only run_mode",
     "compilation is not offered": "compile torch_compile jit torchscript channels_last",
-    "a search is not offered in this file; `mlptrain compare-optimizers` tunes optimizers": (
+    "a search is not offered in this file; `mlptrain init NAME --kind search` writes one of its own": (
         "hyperopt optuna sweep sweeper search grid grid_search param_grid hparams_search"
     ),
     "a search for the learning rate is not offered as a key; `mlptrain lr-find CONFIG` suggests one": (
         "lr_find find_lr lr_finder lr_range_test range_test lr_range auto_lr auto_lr_find tune_lr lr_tune lr_tuner "
         "auto_scale_lr suggest_lr lr_search lr_suggestion"
     ),
+    "a place to run is not offered in this file; it is a key of a comparison or a search, and an option of "
+    "`mlptrain lr-find CONFIG --executor ray`": "executor ray",
     "a sign of decimals or thousands is not offered as a key; it is detected from the numbers, as `mlptrain data show "
     "CONFIG` says": "decimal decimal_sep decimal_separator decimal_sign thousands thousands_sep thousands_separator",
     "an encoding of the file is not offered as a key; UTF-8, UTF-16 and Windows-1252 are detected from its bytes": (

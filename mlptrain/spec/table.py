@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Choice, Column, DataFacts, DataKeyError
-from mlptrain.sources.tables.read import Format
+from mlptrain.sources.tables.kinds import Format
 from mlptrain.sources.tables.shipped import SHIPPED
 from mlptrain.sources.tables.source import TableSource
 from mlptrain.spec.base import MAX_NUMBER, Section, column_or_columns, header_of, path_or_paths, texts

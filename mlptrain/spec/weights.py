@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mlptrain.errors import CheckpointError, UserError
+from mlptrain.spec.kinds import study_in
 from mlptrain.spec.model import MAX_PARAMETERS
 from mlptrain.spec.reader import read_file
 from mlptrain.system.files import open_regular
-from mlptrain.system.sealed import read_header
+from mlptrain.system.sealed import read_header, refuse_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,7 @@ def read_weights(path: Path, shapes: Shapes, *, sha256: str | None = None) -> In
     try:
         file = kept_file(path) if path.is_dir() else path
         with open_regular(file) as stream:
+            refuse_configuration(file)
             start = stream.read(9)
             stream.seek(0)
             opened = _npz(file, stream) if start[:2] == b"PK" else _safetensors(file, stream, start)
@@ -95,6 +97,8 @@ def kept_file(folder: Path) -> Path:
             if runs := sorted(str(one.parent) for one in folder.glob(f"{word}-*/resolved.yaml")):
                 these = f"{len(runs):,} {word}{'s' * (len(runs) != 1)}"
                 raise CheckpointError(f"{folder} holds the runs of {these}; name one of them, e.g. {runs[0]}")
+        if (study := study_in(folder)) is not None:
+            raise CheckpointError(f"{folder} {study.instead(folder, 'run')}")
         raise CheckpointError(f"{folder} is not a run folder: it has no {resolved.name}")
     evaluation = read_file(resolved)[1].value.get("evaluation")
     name = "best" if isinstance(evaluation, dict) and evaluation.get("keep") == "best" else "last"

@@ -265,7 +265,8 @@ _LISTS = {
     "metrics": "[roc_auc, f1]",
 }
 _FORMS = {
-    "name": "at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a folder",
+    "name": "at most 64 letters (a–z, A–Z), digits, '.', '_' or '-', starting with a letter or digit, since it names "
+    "a folder",
     "device": "auto, cpu, cuda or cuda:N",
     "address": "local (start Ray on this machine), auto (the cluster that runs here), HOST:PORT or ray://HOST:PORT",
 }

@@ -27,11 +27,20 @@ def sealed(content: bytes) -> bytes:
     return content.replace(BLANK.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
 
 
+def refuse_configuration(path: Path) -> None:
+    """Raises CheckpointError for a YAML file in the place of a checkpoint."""
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise CheckpointError(
+            f"{path} is a configuration, expected a run folder or a checkpoint; `mlptrain runs` lists the runs"
+        )
+
+
 def read_header(path: Path, stream: BinaryIO, *, most: int) -> dict[str, Any]:
     """The metadata, once magic, version, size and digest are found right; tensors are not kept in memory for that.
 
     ``most`` is the largest size of such a file in bytes. Raises CheckpointError for any other file.
     """
+    refuse_configuration(path)
     size = os.fstat(stream.fileno()).st_size
     start = stream.read(8)
     length = int.from_bytes(start, "little")

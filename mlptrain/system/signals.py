@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 EXIT_CODE = 130
-INTERRUPTED = "interrupted; completed work is saved. Run the same command to resume"
+INTERRUPTED = "interrupted; what was saved is kept. Run the same command again"  # which resumes what can be resumed
 _NUMBERS = tuple(  # Windows has no SIGHUP
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
 )

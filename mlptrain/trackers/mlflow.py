@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlptrain.runs import RunFolder
+from mlptrain.runs import RunFolder, RunGroup
 from mlptrain.runs.records import Line, RunResult
 from mlptrain.system.atomic import write_atomically
 from mlptrain.trackers import final_scalars, hyperparameters, outcome, scalars
@@ -70,8 +70,8 @@ class MLflow:
         known = self._client.get_experiment_by_name(name)
         experiment = self._client.create_experiment(name) if known is None else known.experiment_id
         path = folder.path.resolve()
-        in_group = any((path.parent / start).is_file() for start in ("seeds.json", "folds.json"))
-        run = self._client.create_run(experiment, run_name=f"{path.parent.name}/{path.name}" if in_group else path.name)
+        name = f"{path.parent.name}/{path.name}" if RunGroup.is_group(path.parent) else path.name
+        run = self._client.create_run(experiment, run_name=name)
         values = [self._entities.Param(key, str(value)[:_MAX_TEXT]) for key, value in hyperparameters(folder).items()]
         for start in range(0, len(values), _MAX_PARAMETERS):
             self._client.log_batch(run.info.run_id, params=values[start : start + _MAX_PARAMETERS])

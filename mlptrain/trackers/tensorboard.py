@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mlptrain.runs import RunFolder
+from mlptrain.runs import RunFolder, RunGroup
 from mlptrain.runs.records import Line, RunResult
 from mlptrain.system.atomic import write_atomically
 from mlptrain.trackers import final_scalars, hyperparameters, outcome, scalars
@@ -29,8 +29,7 @@ def events_folder(folder: RunFolder, place: Path | None) -> Path:
     if place is None:
         return folder.path / FOLDER
     path = folder.path.resolve()
-    in_group = any((path.parent / name).is_file() for name in ("seeds.json", "folds.json"))
-    return place / path.parent.name / path.name if in_group else place / path.name
+    return place / path.parent.name / path.name if RunGroup.is_group(path.parent) else place / path.name
 
 
 class TensorBoard:
@@ -57,39 +56,32 @@ class TensorBoard:
         self._write(file_version="brain.Event:2")
         if earlier:  # whoever has read them forgets their epochs
             self._write(session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
-        self._add(self._summary.hparams(hyperparameters(folder), {})[1])
-        self._text("configuration", _as_code(folder.resolved.read_text(encoding="utf-8")))
+        self._write(summary=self._summary.hparams(hyperparameters(folder), {})[1])
+        lines = folder.resolved.read_text(encoding="utf-8").splitlines()
+        self._text("configuration", "".join(f"    {line}\n" for line in lines))  # code in Markdown, as texts are shown
 
     def line(self, line: Line, at: float) -> None:
         """Every figure of an epoch, at the epoch."""
         for tag, value in scalars(line).items():
-            self._add(self._summary.scalar(tag, value), step=line["epoch"], at=at)
+            self._write(summary=self._summary.scalar(tag, value), step=line["epoch"], at=at)
         self._records.flush()
 
     def end(self, result: RunResult) -> None:
         """The figures of the kept weights, at their epoch, and how the run ended."""
         epoch, figures = final_scalars(result)
         for tag, value in figures.items():
-            self._add(self._summary.scalar(tag, value), step=epoch)
+            self._write(summary=self._summary.scalar(tag, value), step=epoch)
         self._text("outcome", outcome(result))
         if result.status == "completed":
-            self._add(self._summary.hparams({}, {})[2])
+            self._write(summary=self._summary.hparams({}, {})[2])
 
     def close(self) -> None:
         """Close the file."""
         self._records.close()
 
     def _text(self, tag: str, text: str) -> None:
-        self._add(self._summary.text(tag, text))
-
-    def _add(self, summary: Any, *, step: int = 0, at: float | None = None) -> None:
-        self._write(summary=summary, step=step, at=at)
+        self._write(summary=self._summary.text(tag, text))
 
     def _write(self, *, at: float | None = None, **fields: Any) -> None:
         event = self._event.Event(wall_time=time.time() if at is None else at, **fields)
         self._records.write(event.SerializeToString())
-
-
-def _as_code(text: str) -> str:
-    """In Markdown, which TensorBoard shows texts as."""
-    return "".join(f"    {line}\n" for line in text.splitlines())

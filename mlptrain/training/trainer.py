@@ -346,7 +346,7 @@ class Trainer:
 class TrainedModel:
     """One model of a trainer, as what records and judges it sees it; everything is live.
 
-    Where its group changes it goes on in another trainer.
+    Where its group changes it continues in another trainer.
     """
 
     trainer: Trainer

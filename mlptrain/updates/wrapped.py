@@ -258,7 +258,7 @@ _WEIGHTS = [name for name in _SHAPES if name.endswith("weight")]  # of a small n
 def check_usable(section: OptimizerSpec) -> None:
     """Try a foreign class on small parameters, before anything is trained. Raises UserError with what is in the way.
 
-    It has to take steps in place and without random numbers, and to go on from its saved state to the same bits.
+    It has to take steps in place and without random numbers, and to resume from its saved state to the same bits.
     """
     if not isinstance(section, optimizer.Foreign) or (settings := section.model_dump_json(exclude={"lr"})) in _usable:
         return
@@ -320,7 +320,7 @@ def check_usable(section: OptimizerSpec) -> None:
 def check_state(
     section: OptimizerSpec, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor], text: str
 ) -> None:
-    """Raises ValueError unless the optimizer of a network with these parameters can go on from a packed state."""
+    """Raises ValueError unless the optimizer of a network with these parameters can resume from a packed state."""
     parameters, gradients = (Parameters.zeros(shapes) for _ in range(2))
     made = Wrapped(section, parameters, gradients, [name for name in shapes if name.endswith("weight")])
     made.unpack(tensors, text)

@@ -31,16 +31,13 @@ def layer_profiles(run: Path, *, label: str | None = None, **source: Unpack[Sour
     folder, kept = RunFolder.open(run), load_kept(run)
     experiment, last = kept.experiment, load_own_checkpoint(folder, folder.last)
     _, train = load_split(kept, "train", **source)
-    network, loss = (
-        build_network(experiment),
-        loss_of([experiment], [kept.class_weights], [kept.preprocessing.target]),
-    )
+    network = build_network(experiment)
+    loss = loss_of([experiment], [kept.class_weights], [kept.preprocessing.target])
     rows = prepared(train.spaced(_ROWS), loss=loss, experiment=experiment, device="cpu")
     weights = {0: initial_parameters(experiment, network, train)}
     for checkpoint in (kept, last):
         if checkpoint.epoch:
-            found = Parameters.zeros(network.shapes).copy_(checkpoint.state.parameters)
-            weights[checkpoint.epoch] = found
+            weights[checkpoint.epoch] = Parameters.zeros(network.shapes).copy_(checkpoint.state.parameters)
     moments = []
     for epoch, parameters in sorted(weights.items()):
         layers = measure_layers(network, parameters, loss=loss, x=rows.inputs, targets=rows.targets)

@@ -100,6 +100,7 @@ def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Sou
     curve = training_curve(train, experiment, label or experiment.name)
     grid = network.preprocess(curve.x.reshape(-1, 1))
     loss = make_loss(experiment.loss).per_example(_outputs_of(network, train.inputs), train.targets)
+    title = "pinball loss" if isinstance(experiment.loss, Quantile) else experiment.loss.name
     names = experiment.loss.output_names(facts) or ("network",)
     drawn = np.unique(np.linspace(0, len(names) - 1, _MAX_LINES).round().astype(int))
     return replace(
@@ -107,10 +108,7 @@ def fitted_curve(run: AnyPath, *, label: str | None = None, **source: Unpack[Sou
         outputs=_outputs_of(network, grid).double().numpy()[:, drawn],
         output_names=tuple(names[index] for index in drawn),
         model=describe_model(experiment),
-        loss=(
-            "pinball loss" if isinstance(experiment.loss, Quantile) else experiment.loss.name,
-            float(loss.double().mean()),
-        ),
+        loss=(title, float(loss.double().mean())),
     )
 
 
@@ -259,19 +257,19 @@ def page_parts(run: AnyPath, **source: Unpack[Source]) -> dict[str, Any]:
     result = folder.read_result()
     if result is None or result.status != "completed":
         return {}
-    facts = folder.experiment().facts
+    experiment = folder.experiment()
+    facts, section = experiment.facts, experiment.evaluation
     evaluation = evaluation_of(run, **source)
     parts: dict[str, Any] = {"evaluation": evaluation.report}
     if evaluation.missing_classes:
         parts["missing_classes"] = evaluation.missing_classes
     if facts.has_classes and facts.image_shape:
         parts["mistakes"] = mistakes(run, **source)
-    if facts.has_classes and has_numbers(folder.experiment(), 2):
+    if facts.has_classes and has_numbers(experiment, 2):
         parts["decision"] = decision_map(run, **source)
-    if is_curve(folder.experiment()):
+    if is_curve(experiment):
         parts["fit"] = fitted_curve(run, **source)
-    section = folder.experiment().evaluation
-    parts |= table_parts(run, folder.experiment(), **source)
+    parts |= table_parts(run, experiment, **source)
     is_asked_for = section.calibrate != "none" or any(isinstance(one, CalibrationError) for one in section.metrics)
     if is_asked_for or "curves_of_classes" in parts:
         parts["reliability"] = reliability(run, **source)

@@ -169,17 +169,14 @@ class _Scorer:
     def __init__(
         self, network: TrainedNetwork, inputs: torch.Tensor, targets: torch.Tensor, places: list[torch.Tensor]
     ) -> None:
-        self._network, self._inputs, self._targets, self._places = network, inputs, targets, places
+        self._inputs, self._targets, self._places = inputs, targets, places
         experiment = network.experiment
         self._loss = make_loss(experiment.loss, [network.checkpoint.class_weights])
         self._outputs = Outputs(network.checkpoint, device="cpu")
         self._encoded = self._loss.encode_targets(targets, experiment.output_width)
         facts = experiment.facts
-        self.second = "accuracy" if facts.has_classes else "R²" if facts.is_regression and self._is_mean else ""
-
-    @property
-    def _is_mean(self) -> bool:
-        return self._network.experiment.output_width == self._network.experiment.facts.n_targets
+        is_mean = facts.is_regression and experiment.output_width == facts.n_targets
+        self.second = "accuracy" if facts.has_classes else "R²" if is_mean else ""
 
     def fit(self, *_: Any) -> Self:
         """It is fitted; scikit-learn asks whether it could be."""

@@ -77,7 +77,7 @@ def test_a_batch_that_is_not_whole_is_trained_again_whole(tmp_path: Path) -> Non
 def test_a_trial_on_record_in_another_batch_is_not_taken_from_it(tmp_path: Path) -> None:
     """Which models train together decides the last bits, so a restart may not regroup them."""
     plan = plan_of(TUNED, tmp_path)
-    whole = plan.tuning_batches(plan.first_grids(), data_dir=data_folder())[0]
+    whole = replace(plan.tuning_batches(plan.first_grids())[0], data_dir=data_folder())
     parts = [
         replace(whole, trials=whole.trials[some], identities=whole.identities[some])
         for some in (slice(4), slice(4, None))
@@ -142,6 +142,17 @@ def test_a_folder_of_another_plan_is_refused(tmp_path: Path, override: str) -> N
     compare(FIXED, tmp_path)
     with pytest.raises(RunFolderError, match=f"holds another plan, or plan.yaml was edited: {override.split('=')[0]}"):
         compare(FIXED, tmp_path, override)
+
+
+def test_more_seeds_for_a_finished_comparison_are_refused_with_the_reason(tmp_path: Path) -> None:
+    folder = compare(FIXED, tmp_path).path
+    before = (folder / "trials.jsonl").read_bytes()
+    with pytest.raises(RunFolderError, match=r"is finished.+false verdicts more likely.+Begin a new comparison"):
+        compare(FIXED, tmp_path, "scoring.seeds=5")
+    assert (folder / "trials.jsonl").read_bytes() == before
+    (folder / "summary.json").unlink()  # none was seen
+    with pytest.raises(RunFolderError, match=r"holds another plan.+scoring\.seeds differs"):
+        compare(FIXED, tmp_path, "scoring.seeds=5")
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -16,16 +16,18 @@ from scipy import stats
 
 from mlptrain.comparison import compare as run
 from mlptrain.comparison import make_plan
-from mlptrain.comparison.executors import Local
+from mlptrain.comparison.pairing import check_paired
 from mlptrain.comparison.statistics import holm
-from mlptrain.comparison.trials import Trial, check_paired, run_batch
+from mlptrain.comparison.trials import Trial, run_batch
 from mlptrain.comparison.verdicts import compare_all
 from mlptrain.errors import RunFolderError, SpecError
+from mlptrain.executors import Local
 from mlptrain.experiment.build import SharedData
 from mlptrain.report.comparison.outputs import comparison_page, write_outputs
 from mlptrain.report.comparison.rows import time_rows
 from mlptrain.report.comparison.words import caveats, describe_setting
-from mlptrain.runs.comparison import ComparisonFiles, StudyPair, StudySummary, TrialRecord
+from mlptrain.runs.comparison import ComparisonFiles, StudyPair, StudySummary
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.dump import yaml_text
 from tests.command import Call
@@ -355,7 +357,8 @@ def test_commands_on_a_study(tmp_path: Path, call: Call) -> None:
     assert call("check", path).out.startswith("small: 2 arms (ReLU, GELU) by test_accuracy, higher is better;")
     planned = call("compare", path, "--plan", "--json").json
     assert planned["scoring_trials"] == 12
-    assert planned["assumed_spread"] < planned["smallest_detectable"] < 0.05
+    assert planned["scored_rows"] == 200
+    assert 1 / 200 < planned["assumed_spread"] < planned["smallest_detectable"] < 0.05  # a row is the least difference
     assert "percentage points" in call("compare", path, "--plan").out
     found = call("compare", path, "--json", "--run-dir", str(tmp_path / "own")).json
     written = json.loads((tmp_path / "own" / "summary.json").read_bytes())
@@ -431,6 +434,9 @@ BAD: dict[str, tuple[str, str, str]] = {  # the text, the faulty path, and its m
     ),
     "a misspelt grid": (
         "arms: {A: {}, B: {optimizer.lr: {loggrid: [0.1, 1, 2]}}}", "arms.B.optimizer.lr", "did you mean 'log_grid'?"
+    ),
+    "an unknown key with one value": (
+        "arms: {A: {}, B: {model.hiden: [3]}}", "arms.B.model.hiden", "did you mean 'hidden'?"
     ),
     "an unknown key to choose": (
         "arms: {A: {}, B: {model.droput: [0.1, 0.2]}}", "arms.B.model.droput", "did you mean 'dropout'?"
@@ -509,6 +515,24 @@ def test_an_option_changes_a_key_of_an_arm(tmp_path: Path) -> None:
     assert arms["A"].fixed == {"model.hidden": [5], "model.activation": {"name": "gelu"}}
     with pytest.raises(SpecError, match=r"--set arms\.B\.optimizer\.rate=1  arms\.B\.optimizer\.rate: unknown key"):
         load_comparison(file, ["arms.B.optimizer.rate=1"])
+
+
+def test_an_option_changes_a_key_of_an_arm_whose_name_holds_dots_and_signs(tmp_path: Path) -> None:
+    file = write(
+        "arms: {lr.0.1: {}, lr.0.1.b: {model.hidden: [4]}, x (y=1): {model.hidden: [6]}}\n", tmp_path, base=WITH_ADAM
+    )
+    options = ["arms.lr.0.1.model.hidden[0]=5", "arms.lr.0.1.b.model.hidden[0]=7", "arms.x (y=1).model.activation=gelu"]
+    options = ["arms.lr.0.1={model.hidden: [3]}", *options, "arms.new={model.activation: tanh}"]
+    arms = load_comparison(file, options).spec.arms
+    assert {name: arm.fixed.get("model.hidden") for name, arm in arms.items()} == {
+        "lr.0.1": [5], "lr.0.1.b": [7], "x (y=1)": [6], "new": None
+    }  # fmt: skip
+    with pytest.raises(SpecError, match=r"arms has no 'lr'; there are: lr\.0\.1, lr\.0\.1\.b, x \(y=1\)"):
+        load_comparison(file, ["arms.lr.optimizer.lr=1"])
+    with pytest.raises(
+        SpecError, match=r"--set arms\.x \(y=1\)\.optimizer\.lr=-1  arms\.x \(y=1\)\.optimizer\.lr: must be above"
+    ):
+        load_comparison(file, ["arms.x (y=1).optimizer.lr=-1"])
 
 
 @pytest.mark.parametrize("kind", ["search", "comparison"])

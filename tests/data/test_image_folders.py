@@ -293,6 +293,7 @@ def test_faults_of_keys(folder: Path) -> None:
         ({"mode": "gray"}, "data.mode: must be auto, grey or rgb, got the text 'gray'; did you mean 'grey'?"),
         ({"mode": "RGB"}, "did you mean 'rgb'?"),
         ({"classes": ["cat", "dgo 2"]}, "data.classes: there is no class 'dgo 2'; did you mean 'dog 2'?"),
+        ({"classes": ["ctt", "dgo 2"], "train_size": 3}, "data.classes: there is no class 'ctt'; did you mean 'cat'?"),
         ({"task": "regression"}, "the folders of im holds texts: expected numbers for a regression"),
     )
     for keys, words in faults:

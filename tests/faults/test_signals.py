@@ -85,7 +85,7 @@ def test_one_run(place: Path, unbroken: Unbroken, attacks: Attacks, chance: rand
                 assert times == 2
             resume(RUN)
         elif code == 130:
-            assert child.told.splitlines()[-1].startswith("error: interrupted; completed work is saved")
+            assert child.told.splitlines()[-1].startswith(f"error: {INTERRUPTED}")
             continue
         assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)
         assert not list(RUN.rglob(".*"))

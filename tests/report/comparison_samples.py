@@ -14,7 +14,8 @@ from mlptrain.comparison.plan import Plan
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.verdicts import choose
 from mlptrain.report.comparison.outputs import comparison_page
-from mlptrain.runs.comparison import Summary, Timings, TrialRecord, TriedSetting
+from mlptrain.runs.comparison import Summary, Timings, TriedSetting
+from mlptrain.runs.trials import TrialRecord
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.training.device import ResolvedDevice
 

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mlptrain.report.comparison.budgets import around_half, budgets, expected_best
+from mlptrain.report.comparison.budgets import around_half, budgets, expected_best, half_text
 from mlptrain.report.comparison.curves import draw_budgets
 from mlptrain.report.comparison.rows import half_budget_rows
 from mlptrain.runs.comparison import ComparisonFiles, Summary, Timings
@@ -40,6 +40,19 @@ def test_half_of_the_settings(samples: Samples) -> None:
         row = next(row for row in half_budget_rows(summary, timings) if row[0] == name)
         assert row[3] == f"{100 * statistics.fmean(pairs):.2f} %"
         assert row[5] == f"{100 * (max(medians) - statistics.fmean(pairs)):.2f}"
+
+
+def test_the_arm_that_half_the_budget_costs_most_is_said(samples: Samples) -> None:
+    summary, timings = summary_of(samples("six")), ComparisonFiles(samples("six")).read_timings()
+    _, *rows = half_budget_rows(summary, timings)
+    most = max(rows, key=lambda row: float(row[5]))
+    told = half_text(summary, timings)
+    assert told is not None
+    assert told.endswith(f" of {most[3]} instead of {most[4]} for {most[0]}, the arm that it costs most")
+    untuned = summary.plain()
+    for entry in untuned["optimizers"].values():
+        entry["tuning"] = []
+    assert half_text(type(summary).model_validate(untuned), timings) is None
 
 
 def test_a_setting_that_did_not_last_counts_as_the_worst_that_did(samples: Samples) -> None:

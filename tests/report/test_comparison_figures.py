@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -292,6 +293,58 @@ def test_an_axis_of_rates_has_two_labels_at_least(six: Summary, rates: tuple[flo
     assert len(labels) >= 2
     assert min(labels) < 2 * min(rates)
     assert max(labels) > max(rates) / 2
+
+
+FAR_APART = {
+    "two": ((1e-3, 1e-2, 1.0, 10.0), (1e-6, 1e-5, 1e-4, 1e-3)),
+    "one among the others": ((0.01, 0.1, 1.0, 10.0), (1e7, 1e8, 1e9, 1e10)),
+    "wide": ((1e-12, 1e-6, 1.0, 1e9),),
+    "narrow": ((0.0123, 0.0124, 0.0125, 0.0126),),
+    "all over": ((1e-8, 1e-6, 1e-4, 1e-2), (1e-3, 0.1, 10.0, 1e3), (0.02, 0.03, 0.045, 0.07)),
+}
+
+
+@pytest.mark.parametrize("kind", ["plain", "six", "fifteen"])
+@pytest.mark.parametrize("rates", list(FAR_APART))
+def test_labels_of_rates_keep_apart(samples: Samples, kind: str, rates: str) -> None:
+    values = summary_of(samples("six" if kind == "plain" else kind)).plain()
+    if kind == "plain":
+        for name in list(values["optimizers"])[2:]:
+            values["optimizers"][name]["tuning"] = []
+    for arm, entry in enumerate(values["optimizers"].values()):
+        chosen = FAR_APART[rates][arm % len(FAR_APART[rates])]
+        for tried, rate in zip(entry["tuning"], chosen, strict=False):
+            tried["setting"]["lr"] = rate
+        entry["setting"]["lr"] = chosen[1]
+    figure = draw_learning_rates(Summary.model_validate(values))
+    figure.canvas.draw()
+    boxes = []
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        assert all(low < x < high for line in axes.get_lines()[:1] for x in np.asarray(line.get_xdata()))
+        unseen = {id(label) for label in beyond(axes.xaxis)}
+        labels = [tick.label1 for tick in axes.xaxis.get_major_ticks() + axes.xaxis.get_minor_ticks()]
+        shown = [label for label in labels if label.get_text() and label.get_visible() and id(label) not in unseen]
+        assert len(shown) >= 2 or not axes.xaxis.get_tick_params()["labelbottom"]
+        boxes += [label.get_window_extent() for label in shown]
+    crossing = [(one, other) for one, other in combinations(boxes, 2) if one.overlaps(other)]
+    assert not crossing
+    spans = [np.log(axes.get_xlim()[1] / axes.get_xlim()[0]) for axes in figure.axes]
+    np.testing.assert_allclose(spans, spans[0])
+
+
+def test_curves_of_arms_that_never_learn_do_not_squeeze_the_others(six: Summary) -> None:
+    values = six.plain()
+    idle = values["optimizers"]["Adam"]
+    idle["curves"]["train_loss"] = {
+        key: [1e9 * value for value in line] for key, line in idle["curves"]["train_loss"].items()
+    }
+    idle["completed"], idle["did_not_learn"] = 0, 10
+    figure = draw_learning_curves(Summary.model_validate(values), "loss")
+    [axes] = figure.axes
+    assert axes.get_ylim()[1] < 10
+    assert "beyond the axis: Adam" in texts(figure)
+    assert "beyond the axis: Adam" not in texts(draw_learning_curves(six, "loss"))
 
 
 @pytest.mark.parametrize("ends", [(0.2, 9), (0.011, 0.9), (0.3, 4), (2, 3), (0.01, 5)])

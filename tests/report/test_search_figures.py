@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mlptrain.keys import decimals_for, run_figure
+from mlptrain.report.comparison.units import MINUS, Units
 from mlptrain.report.search import words
 from mlptrain.report.search.figures import (
     Shown,
@@ -24,6 +27,7 @@ from mlptrain.report.search.figures import (
 )
 from mlptrain.report.style import picture_bytes
 from mlptrain.runs.search import SearchSummary, SearchTimings, Spread
+from mlptrain.spec.metrics import figure_text
 
 SPACE: dict[str, Any] = {"optimizer.lr": {"log_uniform": [1e-4, 0.1]}, "model.dropout": [0, 0.125, 0.25]}
 METRIC = {"name": "validation_rmse", "goal": "min"}
@@ -111,15 +115,34 @@ def test_a_few_bad_trials_do_not_squeeze_the_others() -> None:
     assert Shown.of(summary_of([50.0] * 9 + [60.0])).beyond == 0  # nothing to spread out
 
 
-def test_a_trial_stands_at_the_second_its_batch_ended() -> None:
+def test_trials_share_the_seconds_of_their_batch_by_their_epochs() -> None:
     summary = summary_of(GOOD[:6])
     trials = {"a": ["t0", "t1"], "b": ["t2", "t3"], "c": ["t4", "t5"]}
     figure = draw_history(summary, SearchTimings(seconds={"a": 1.0, "b": 2.0, "c": 4.0}, trials=trials))
-    assert [x for x, _ in marks(figure.axes[1])["o"]] == [1, 1, 3, 3, 7, 7]
+    assert [x for x, _ in marks(figure.axes[1])["o"]] == [0.5, 1, 2, 3, 5, 7]
     dotted = [points(line)[0][0] for axes in figure.axes for line in axes.lines if line.get_linestyle() == ":"]
     assert dotted == [2.5, 3.5]  # after three of six trials; at half of seven seconds
-    together = SearchTimings(seconds={"a": 1.0}, trials={"a": [f"t{number}" for number in range(6)]})
-    assert len(draw_history(summary, together).axes) == 1
+    together = SearchTimings(seconds={"a": 12.0}, trials={"a": [f"t{number}" for number in range(6)]})
+    halved = summary.model_copy(
+        update={
+            "trials": [
+                t.model_copy(update={"epochs": n}) for t, n in zip(summary.trials, (1, 1, 9, 3, 9, 1), strict=True)
+            ]
+        }
+    )
+    _, times = draw_history(halved, together).axes  # one batch has its panel too
+    assert [x for x, _ in marks(times)["o"]] == pytest.approx([0.5, 1, 5.5, 7, 11.5, 12])
+    assert (
+        len(draw_history(summary, SearchTimings(seconds={"a": 1.0}, trials={"a": ["t0"]})).axes) == 1
+    )  # not all known
+
+
+def test_what_half_of_a_pruned_bracket_would_have_found_is_not_known() -> None:
+    told = words.half_text(summary_of(GOOD[:6][::-1], pruned=(0, 1, 2, 3)))
+    assert told.startswith("what half the budget would have found is not known: none of the first 3 trials")
+    of_a_grid = summary_of(GOOD[:4], method="grid", half={"trials": 2, "number": 1, "value": 50.1})
+    assert words.half_text(of_a_grid).startswith("the first half of the grid, 2 trials, would have found 50.10")
+    assert words.half_text(summary_of([None, None, 50.0, 51.0])) == "the first 2 trials alone would have found nothing"
 
 
 def test_parallel_coordinates_have_a_line_for_every_trial_and_exact_labels() -> None:
@@ -135,6 +158,27 @@ def test_parallel_coordinates_have_a_line_for_every_trial_and_exact_labels() -> 
     assert {"pruned: 1", "diverged: 1"} <= set(legend(figure))
     assert bar.get_ylim()[1] == pytest.approx(51.9)
     assert picture_bytes(figure, "png").startswith(b"\x89PNG")
+
+
+def test_many_keys_stand_in_rows_that_a_page_has_room_for() -> None:
+    space = SPACE | {f"model.key_{index}": ["relu", "gelu"] for index in range(10)}
+    figure = draw_parallel(summary_of(GOOD, space=space))
+    *rows, _ = figure.axes
+    names = [[label.get_text().replace("\n", "") for label in axes.get_xticklabels()] for axes in rows]
+    assert [*names[0], *(name for row in names[1:] for name in row[1:])] == list(space)
+    assert all(above[-1] == below[0] for above, below in pairwise(names))
+    assert figure.get_figwidth() <= 12
+    for axes in rows:
+        assert len([line for line in axes.lines if len(points(line)) > 2]) == len(GOOD)
+
+
+def test_trials_of_one_choice_stand_around_its_place() -> None:
+    summary = summary_of(GOOD, space={"model.dropout": SPACE["model.dropout"]})
+    [axes] = draw_values(summary).axes
+    for index, place in enumerate(axes.get_xticks()):
+        at = [x for number, (x, _) in enumerate(marks(axes)["o"]) if number % 3 == index]
+        assert np.mean(at) == pytest.approx(place)
+        assert len(set(at)) == len(at)
 
 
 def test_a_key_that_a_trial_does_not_have_is_below_its_axis() -> None:
@@ -186,7 +230,9 @@ def test_labels_of_keys_end_at_dots_and_underscores() -> None:
     [(61043.2, "61,043"), (53.214, "53.21"), (0.00012345, "0.0001234"), (-3.0, "-3.000"), (0.0, "0"), (None, "none")],
 )
 def test_figures_are_plain(value: float | None, text: str) -> None:
-    assert words.figure_text("rmse", value) == text
+    assert figure_text("rmse", value) == text
+    assert run_figure("validation_rmse", value) == ("–" if value is None else text)
+    assert value is None or Units("rmse", decimals=decimals_for(value, 4)).value(value) == text.replace("-", MINUS)
 
 
 @pytest.mark.parametrize(
@@ -214,4 +260,5 @@ def test_importances_say_what_they_are_of() -> None:
     ends = [[x for x, _ in points(line)] for line in axes.lines]
     assert ends == [[0.4, 0.4], [0.7, 0.7]]
     assert "5 trials trained to the end say too little of 2 keys" in words.of_importances(summary_of(GOOD[:5]))[0]
+    assert "1 trial trained to the end says too" in words.of_importances(summary_of(GOOD[:2], pruned=(0,)))[0]
     assert words.of_importances(summary_of(GOOD, space={"optimizer.lr": SPACE["optimizer.lr"]})) == []

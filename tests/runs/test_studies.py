@@ -16,6 +16,7 @@ from mlptrain.system.lock import LockedFolder
 from tests.command import Call
 from tests.searching.small import BASE, SMALL
 
+DIGITS = str(Path(__file__).parent.parent.parent / "configs" / "digits.yaml")
 STUDY = {
     "name": "arms",
     "base": BASE,
@@ -86,5 +87,9 @@ def test_what_wants_a_run_says_what_shows_the_study(made: Path, call: Call, name
     ):
         RunFolder.open(folder)
     assert call("plot", "curves", str(folder)).code == 2
+    other = "compare" if word == "search" else "search"
+    for command in (["train"], ["check"], ["lr-find"], ["eval"], [other], ["train", DIGITS, "--from"]):
+        told = call(*command, str(folder))
+        assert (told.code, f"`mlptrain {word} {folder}` resumes it" in told.err) == (2, True), command
     assert call("report", str(folder)).code == 0
     assert "<svg" in (folder / "report.html").read_text()

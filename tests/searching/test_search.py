@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlptrain.errors import RunFolderError, UserError
 from mlptrain.experiment import train
 from mlptrain.experiment.build import load_data
 from mlptrain.report.search.notes import notes_of
+from mlptrain.report.search.words import trial_rows, trials_text
 from mlptrain.runs.search import SearchSummary
 from mlptrain.spec import load_spec
 from mlptrain.spec.search.load import load_search
@@ -294,12 +296,10 @@ def noted(**changes: Any) -> list[str]:
 
 def test_a_figure_is_flattered_where_fresh_seeds_are_worse_alone() -> None:
     tie = "trials 1, 2 tie for the best value, 75.00 %; the first drawn, trial 1, was taken"
-    flattered = (
-        "the best trial's own 75.00 % is flattered, since it was chosen by it; 70.00 ± 1.00 % over fresh seeds is not"
-    )
+    flattered = "the best trial's own 75.00 % is flattered, since it was chosen by it; with fresh seeds 70.00 %"
     assert noted() == [tie, flattered]
     better = {"n": 2, "mean": 0.8, "std": 0.01, "min": 0.79, "max": 0.81}
-    assert noted(validation=better) == [tie, "fresh seeds: 80.00 ± 1.00 %, better than the best trial's own 75.00 %"]
+    assert noted(validation=better) == [tie, "with fresh seeds 80.00 %, better than the best trial's own 75.00 %"]
     by_loss = {"best": 0, "metric": {"name": "validation_loss", "goal": "min"}}
     assert noted(**by_loss)[0].startswith("the best trial's own 0.5000 is flattered")
     assert "better than the best trial's own 0.5" in noted(**by_loss, validation=better | {"mean": 0.4})[0]
@@ -339,10 +339,25 @@ def test_a_search_of_which_nothing_lasts_ends_as_a_diverged_run(
 
 def test_settings_that_are_drawn_twice_are_trained_once(tmp_path: Path) -> None:
     summary = run(tmp_path / "search", space={"model.hidden": [[8], [12]]}, trials=6)
+    assert trials_text(summary) == "6 trials of 2 settings"
+    assert "6 trials drew 2 different settings" in " ".join(notes_of(summary, tmp_path))
+    assert sorted(int(row[0]) for row in trial_rows(summary, once=True)[1:]) == sorted(
+        [one.trial for one in summary.trials].index(name) for name in {one.trial for one in summary.trials}
+    )
     names = {trial.trial for trial in summary.trials}
     assert len(summary.trials) == 6
     assert summary.tested == [summary.best]
     assert len([one for one in records(tmp_path / "search") if one["role"] == "tuning"]) == len(names) == 2
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_sentence_says_what_its_spread_is_and_what_flatters(tmp_path: Path, keep: str) -> None:
+    summary = run(tmp_path / "search", base=BASE | {"evaluation": {"keep": keep}}, trials=2)
+    values = [one.validation for one in summary.scored if one.validation is not None]
+    spread = f"{100 * statistics.fmean(values):.2f} ± {100 * statistics.stdev(values):.2f} %"
+    assert f"with 2 other seeds it reaches {spread} (mean ± standard deviation over the seeds)" in summary.sentence
+    assert summary.sentence.count("±") == 3  # its meaning, and the figure of test rows
+    assert ("validation rows chose the epoch of each training too" in summary.sentence) == (keep == "best")
 
 
 def test_a_value_on_an_edge_is_warned_of(tmp_path: Path) -> None:

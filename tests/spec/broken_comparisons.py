@@ -141,8 +141,8 @@ SECTIONS: dict[str, Case] = {
     "name": (
         f"{PAIR}\nname: «a/b",
         "name",
-        "must be at most 64 letters, digits, '.', '_' or '-', starting with a letter or digit, since it names a "
-        "folder, got the text 'a/b'",
+        "must be at most 64 letters (a–z, A–Z), digits, '.', '_' or '-', starting with a letter or digit, since it "
+        "names a folder, got the text 'a/b'",
     ),
 }
 

@@ -93,7 +93,7 @@ UNKNOWN_KEYS: dict[str, Case] = {
         "evaluation.validation",
         ["unknown key here", "belongs to data.validation"],
     ),
-    "a merge key": ("«<<: {seed: 1}", "<<", ["unknown key"]),
+    "a merge key": ("«<<: {seed: 1}", "<<", ["merge keys are not supported"]),
     "a key with characters of several bytes": ("«größe: 3", "größe", ["unknown key"]),
 }
 

@@ -63,14 +63,14 @@ OPTIMIZERS: dict[str, Case] = {
     "a name with a slash": (
         "optimizers: {«a/b: sgd, Adam: adam}",
         "optimizers.a/b",
-        "an optimizer's name must be at most 64 letters, digits, spaces or ._()=- and start with a letter or digit and "
-        "end with no space or '.', since it names files",
+        "an optimizer's name must be at most 64 letters (a–z, A–Z), digits, spaces or ._()=- and start with a letter "
+        "or digit and end with no space or '.', since it names files",
     ),
     "a name that ends in a line break": (
         'optimizers: {«"a\\n": sgd, Adam: adam}',
         "optimizers.a\\n",
-        "an optimizer's name must be at most 64 letters, digits, spaces or ._()=- and start with a letter or digit and "
-        "end with no space or '.', since it names files",
+        "an optimizer's name must be at most 64 letters (a–z, A–Z), digits, spaces or ._()=- and start with a letter "
+        "or digit and end with no space or '.', since it names files",
     ),
     "names that differ in case": (
         "optimizers: {SGD: sgd, «sgd: {name: sgd, lr: 0.1}}",

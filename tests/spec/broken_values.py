@@ -124,7 +124,7 @@ RANGES: dict[str, Case] = {
     "validation nan": ("data: {name: mnist, validation: «.nan}", "data.validation", ["from 0", "got nan"]),
     "seed negative": ("seed: «-1", "seed", ["must be at least 0", "got -1"]),
     "seed 2**63": (f"seed: «{2**63}", "seed", ["below 9,223,372,036,854,775,808", f"got {2**63}"]),
-    "name with a slash": ("name: «a/b", "name", ["letters, digits", "names a folder", "got the text 'a/b'"]),
+    "name with a slash": ("name: «a/b", "name", ["letters (a–z, A–Z), digits", "names a folder", "got the text 'a/b'"]),
     "name from above": ("name: «..", "name", ["starting with a letter or digit", "got the text '..'"]),
     "name empty": ("name: «''", "name", ["starting with a letter or digit", "got the text ''"]),
     "name long": ("name: «" + "a" * 65, "name", ["at most 64", "got the text 'aaaa"]),

@@ -32,6 +32,7 @@ SYNTAX: dict[str, Case] = {
     "anchor on a key": ("«&k seed: 1", "", ["anchors and aliases"]),
     "alias": ("seed: «*s", "", ["anchors and aliases"]),
     "nested alias": ("training: {epochs: «*s}", "training", ["anchors and aliases"]),
+    "merge key": ("training: {«<<: {epochs: 5}}", "training.<<", ["merge keys are not", "write the keys out"]),
     "tag": ("seed: «!!python/object/apply:os.system ['true']", "", ["tags", "python/object/apply:os.system"]),
     "own tag": ("data: «!load mnist", "", ["tags", "'!load'"]),
     "tag of text": ("name: «!!str 1", "", ["tags", "write a plain value"]),

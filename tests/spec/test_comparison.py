@@ -20,7 +20,7 @@ from mlptrain.spec.comparison.sections import ComparisonSpec
 from mlptrain.spec.dump import yaml_text
 from mlptrain.spec.optimizer import AdamW
 from mlptrain.spec.reader import read_file
-from mlptrain.spec.study import is_comparison
+from mlptrain.spec.which import is_comparison
 from tests.spec.comparison_strategies import comparisons
 from tests.spec.texts import ROOT
 

@@ -11,6 +11,7 @@ from mlptrain.spec.dump import yaml_text
 from tests.spec.texts import ROOT, marked
 
 BASE = "base: {data: digits, model: {hidden: [4]}}\n"
+WITH_SGD = "base: {data: digits, model: {hidden: [4]}, optimizer: sgd}\n"
 PAIR = "optimizers: {A: sgd, B: adam}\n"
 TUNED = "optimizers: {A: {name: sgd, lr: [0.1, 1]}, B: {name: adam, lr: [0.1, 1]}}\n"
 THREE = "optimizers: {A: sgd, B: adam, C: nadam}\n"
@@ -43,6 +44,12 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "optimizers",
         "tuning budgets differ, which favours the larger: settings of A 2, B 1; give each grid the same size",
         f"{BASE}{TUNED}",
+    ),
+    "unequal budgets of arms that are optimizers": (
+        f"{WITH_SGD}arms: «{{A: {{optimizer.lr: [0.1, 1]}}, B: {{optimizer.lr: 0.5}}}}\n",
+        "arms",
+        "tuning budgets differ, which favours the larger: settings of A 2, B 1; give each grid the same size",
+        f"{WITH_SGD}arms: {{A: {{optimizer.lr: [0.1, 1]}}, B: {{optimizer.lr: [0.5, 2]}}}}\n",
     ),
     "tuning of nothing": (
         f"{BASE}{PAIR}tuning: «{{seeds: 3}}\n",

@@ -11,7 +11,7 @@ import pytest
 
 from tests.spec.texts import ROOT, complete
 
-HEAVY = ("torch", "torchvision", "sklearn", "scipy", "numpy")
+HEAVY = ("torch", "torchvision", "sklearn", "scipy", "numpy", "polars")
 RUN = f"""
 import json, sys
 code = 0

@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from mlptrain.errors import SpecError
+from mlptrain.spec import load_spec
 from mlptrain.spec.reader import read_file
 from mlptrain.spec.search.load import load_search
 from mlptrain.spec.search.schema import search_json_schema
@@ -46,8 +47,14 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
             "space: {optimizer.learning_rate: [1, 2]}\n",
             "6:9  space.optimizer.learning_rate: unknown key; did you mean 'lr'?",
         ),
+        ("space: {model.hiden: [[3]]}\n", "6:9  space.model.hiden: unknown key; did you mean 'hidden'?"),
+        ("space: {model.actvation: relu}\n", "6:9  space.model.actvation: unknown key; did you mean 'activation'?"),
         ("space: {model.dropout: [0.5]}\n", "6:24  space.model.dropout: is one point, 0.5"),
         ("space: {model.dropout: 0.5}\n", "6:24  space.model.dropout: is one point, 0.5"),
+        (
+            "space: {model.hidden: [[8], 16]}\n",
+            "6:29  space.model.hidden[1]: must be a list as the values beside it are",
+        ),
         ("space: {model.dropout: []}\n", "6:24  space.model.dropout: has no values to choose from"),
         ("space: {optimizer.lr: {uniform: [1, 1]}}\n", "6:33  space.optimizer.lr.uniform: low must be below high"),
         ("space: {optimizer.lr: {uniform: [2, 1]}}\n", "6:33  space.optimizer.lr.uniform: low must be below high"),
@@ -283,6 +290,49 @@ def test_the_wrong_kind_of_file_is_told_the_right_command(command: str, config: 
     [line] = told.err.strip().splitlines()
     assert line.startswith(path)
     assert f"`mlptrain {right} {path}" in line
+
+
+@pytest.mark.parametrize(
+    "more", ["space: {optimizer.lr: [0.1, 1]}\n", "arms: {A: {optimizer.lr: 1}, B: {optimizer.lr: 2}}\n"]
+)
+def test_doubts_of_a_studys_table_are_said_once_where_they_stand(more: str, tmp_path: Path, call: Call) -> None:
+    rows = "".join(f"u{row:04},7,{row % 9},{'yn'[row % 2]}\n" for row in range(300))
+    (tmp_path / "table.csv").write_text(f"id,always,a,target\n{rows}")
+    data = "{name: table, path: table.csv,\n  columns: {}, target: target}"
+    (path := tmp_path / "study.yaml").write_text(BASE.replace("{name: digits, validation: 0.2}", data) + more)
+    kind = "search" if "space" in more else "compare"
+    for command in (["check"], [kind, "--plan"]):
+        told = call(*command, str(path))
+        doubts = [line for line in told.err.splitlines() if "base.data.columns" in line]
+        assert [line.startswith(f"warning: {path}:3:12  base.data.columns: ") for line in doubts] == [True, True]
+        assert ["'id' is dropped" in doubts[0], "'always' is constant" in doubts[1]] == [True, True]
+
+
+@pytest.mark.parametrize("command", ["train", "lr-find", "gradcheck", "compare", "search"])
+@pytest.mark.parametrize(
+    ("key", "of", "runs_it"),
+    [
+        ("spaces: {optimizer.lr: [0.1, 1]}", "space", "search"),
+        ("variants: {A: {optimizer.lr: 1}, B: {optimizer.lr: 2}}", "arms", "compare"),
+        ("optimisers: {A: sgd, B: adam}", "optimizers", "compare-optimizers"),
+    ],
+)
+def test_a_misspelt_study_is_told_its_key_and_its_command(
+    command: str, key: str, of: str, runs_it: str, tmp_path: Path, call: Call
+) -> None:
+    (path := tmp_path / "study.yaml").write_text(f"{BASE}{key}\n")
+    told = call(command, str(path))
+    [line] = told.err.strip().splitlines()
+    wrong = key.partition(":")[0]
+    assert line.startswith(f"{path}:{1 + BASE.count(chr(10))}:1  {wrong}: unknown key; did you mean '{of}'?")
+    is_its_own = command in runs_it
+    assert (f"run it with `mlptrain {runs_it} {path}`" in line) is not is_its_own
+    assert told.code == 2
+
+
+def test_a_study_from_python_is_told_the_right_function() -> None:
+    with pytest.raises(SpecError, match=r"is a search, expected an experiment; call mlptrain\.search with it"):
+        load_spec({"base": "digits.yaml", "space": {"optimizer.lr": [0.1, 1]}})
 
 
 def test_the_schema_is_one_and_is_shipped() -> None:

@@ -205,7 +205,11 @@ CASES: dict[str, tuple[str, str, str]] = {
     "pandas' word for a separator": ("path: FILE, target: kind, «sep: ','", "sep", "…did you mean 'separator'?"),
     "pandas' word for missing": ("path: FILE, target: kind, «na_values: [x]", "na_values", "…mean 'missing_values'?"),
     "another word for the target": ("path: FILE, target: kind, «label_column: kind", "label_column", "…mean 'target'?"),
-    "another word for columns": ("path: FILE, target: kind, «cat_cols: [colour]", "cat_cols", "…mean 'columns'?"),
+    "another word for columns": (
+        "path: FILE, target: kind, «cat_cols: [colour]",
+        "cat_cols",
+        "…columns: {NAME: categorical}…",
+    ),
 }
 
 

@@ -24,6 +24,7 @@ from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.schedule import ScheduleSpec
 from mlptrain.spec.search.sections import SearchSpec
 from mlptrain.spec.synonyms import KEYS, KEYS_NOT_OFFERED, KEYS_OF, VALUES, VALUES_NOT_OFFERED
+from mlptrain.spec.table import FileTable
 from tests.spec.texts import complete
 
 SECTIONS = {
@@ -286,6 +287,23 @@ NOT_OFFERED: dict[str, dict[str, str]] = {
     "optimizer": {"foreach": "not offered", "params": "write its keys one level up"},
     "training": {"drop_last": "a shorter one is trained on", "time_limit": "a time or value to stop at is not offered"},
 }
+# Of a table, whose columns are named one by one.
+OF_TABLES = {
+    "drop drop_columns ignore ignored_features exclude skip_columns id id_column row_id index_col Identifier": (
+        "columns: {NAME: drop} leaves a column out"
+    ),
+    "features feature_names input_features inputs x usecols select keep_columns": (
+        "all columns but the target are inputs; columns: {NAME: drop} leaves one out"
+    ),
+    "cat_features categorical_columns": "columns: {NAME: categorical} says that a column holds categories",
+    "numerical_features": "columns: {NAME: numeric} says that a column holds numbers",
+    "parse_dates": "columns: {NAME: date} says that a column holds dates",
+    "dtypes": "columns: {NAME: KIND} gives a column a kind, drop, numeric, categorical or date",
+    "output_features": "did you mean 'target'?",
+    "names": "did you mean 'header'?",
+    "variance_threshold": "constant columns are left out anyway",
+    "drop_duplicates": "repeated rows are kept; `mlptrain data show` counts them",
+}
 # Words that are like a key here, or a slip of the pen for one elsewhere, and mean neither.
 UNKNOWN = {
     "": "extras max_depth n_estimators subsample visualization type _target_ remode print_config train_bn adam",
@@ -328,6 +346,13 @@ def test_an_exact_key_of_another_section_is_answered_by_it(section: str, key: st
 def test_another_librarys_word_is_answered_by_the_key_here(section: str, key: str, path: str) -> None:
     here = "" if path.startswith("'") else " here"
     assert _answer(section, key) == f"unknown key{here}; did you mean {path}?"
+
+
+@pytest.mark.parametrize(("key", "says"), [(key, says) for keys, says in OF_TABLES.items() for key in keys.split()])
+def test_words_for_the_columns_of_a_table(key: str, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_text(complete(f"data: {{name: table, path: absent.csv, target: y, {key}: [a]}}"))
+    assert f"unknown key; {says}" in [fault.message for fault in caught.value.faults]
 
 
 @pytest.mark.parametrize(("section", "key", "says"), _rows(NOT_OFFERED))
@@ -574,8 +599,9 @@ def test_no_word_is_in_two_rows_or_a_key_here() -> None:
         assert [word for word, count in words.items() if count > 1] == [], place
 
 
-def test_words_for_keys_of_studies_and_searches_are_no_keys_there() -> None:
+def test_words_for_keys_of_one_section_are_no_keys_there() -> None:
     sections = {one.__name__: one for model in (SearchSpec, ComparisonSpec) for one in (model, *_sections_below(model))}
+    sections["TableData"] = FileTable  # which has all that it says of tables
     for name, answers in KEYS_OF.items():
         words = _words_of(answers)
         assert len(words) == len(set(words)), name

@@ -16,16 +16,14 @@ import mlptrain
 from mlptrain.data import Preprocessing, Splits
 from mlptrain.data.batches import epoch_order
 from mlptrain.data.preprocessing import Scale
-from mlptrain.errors import DataError, UserError
-from mlptrain.experiment.build import build_network, initial_parameters, load_data
-from mlptrain.experiment.checkpoints import Checkpoint
+from mlptrain.errors import UserError
+from mlptrain.experiment.build import build_network, initial_parameters
 from mlptrain.experiment.resuming import load_own_checkpoint
-from mlptrain.inference.evaluate import load_kept
+from mlptrain.inference.evaluate import load_kept, load_splits_of
 from mlptrain.inference.export.inputs import missing_texts
 from mlptrain.inference.export.script import columns_of, script_of
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
-from mlptrain.sources.store import data_folder
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.spec.table import TableData
 from mlptrain.spec.weights import ABOUT
@@ -89,7 +87,7 @@ def export(
     if epochs:
         arrays |= {"batch_size": np.array(experiment.batch_size), "order": _order(experiment, epochs)}
     if epochs or rows:
-        arrays |= dict(_rows(_splits(checkpoint, data_dir, on_fetch), rows=rows))
+        arrays |= dict(_rows(load_splits_of(checkpoint, data_dir=data_dir, on_fetch=on_fetch), rows=rows))
     arrays[ABOUT] = np.array(json.dumps(about))
     if out is not None:
         file = user_path(out)
@@ -138,15 +136,6 @@ def _order(experiment: Experiment, epochs: int) -> NDArray[np.int64]:
     n, shuffle = experiment.facts.train_rows, experiment.training.shuffle and experiment.steps_per_epoch > 1
     orders = [epoch_order(n, seed=experiment.seed, epoch=epoch, shuffle=shuffle) for epoch in range(1, epochs + 1)]
     return np.stack([order.numpy() for order in orders])
-
-
-def _splits(checkpoint: Checkpoint, data_dir: AnyPath | None, on_fetch: Progress | None) -> Splits:
-    """The rows of the training. Raises DataError for others."""
-    experiment = checkpoint.experiment
-    splits = load_data(experiment, data_dir=data_dir, preprocessing=checkpoint.preprocessing, on_fetch=on_fetch)
-    if splits.fingerprint != checkpoint.data_fingerprint:
-        raise DataError(f"this run was trained on other data than what is in {data_folder(data_dir)} now")
-    return splits
 
 
 def _rows(splits: Splits, *, rows: bool) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -19,8 +19,7 @@ from mlptrain.data.tabular import BEND, CLIP, MAX_INPUT, Category, Columns, Numb
 from mlptrain.experiment.checkpoints import Checkpoint
 from mlptrain.inference.export.inputs import ABSENT, UNSEEN, Input, inputs_of
 from mlptrain.inference.module import TrainedNetwork
-from mlptrain.sources.facts import Column
-from mlptrain.sources.tables.encode import DAYS_IN, EPOCH
+from mlptrain.sources.facts import DAYS_IN, EPOCH, Column
 from mlptrain.training.metrics import probabilities
 
 _MILLISECONDS = 86_400_000  # of a day
@@ -69,14 +68,11 @@ class Predictor(TrainedNetwork):
     def program(self) -> torch.export.ExportedProgram:
         """The computation as torch.export has it, for any number of rows; traced once."""
         example = self._example()
-        with quiet():
-            return self._program(example)
-
-    def _program(self, example: Any) -> torch.export.ExportedProgram:
-        self(example)  # what is computed once and kept is then made of numbers rather than traced
         free = {0: torch.export.Dim("n", min=1)}
         shapes = dict.fromkeys(example, free) if isinstance(example, dict) else free
-        program = torch.export.export(self, (example,), dynamic_shapes=(shapes,), strict=False)
+        with quiet():
+            self(example)  # what is computed once and kept is then made of numbers rather than traced
+            program = torch.export.export(self, (example,), dynamic_shapes=(shapes,), strict=False)
         program.example_inputs = None  # which torch would save as a pickle
         for node in program.graph.nodes:
             for trace in _TRACES:
@@ -85,12 +81,9 @@ class Predictor(TrainedNetwork):
 
     def _example(self) -> Any:
         """Rows of zeros."""
-        tensors = {
-            one.name: torch.zeros(
-                _EXAMPLES, *one.shape, dtype=torch.int64 if one.is_text else getattr(torch, one.dtype)
-            )
-            for one in self.inputs
-        }
+        dtypes = [torch.int64 if one.is_text else getattr(torch, one.dtype) for one in self.inputs]
+        pairs = zip(self.inputs, dtypes, strict=True)
+        tensors = {one.name: torch.zeros(_EXAMPLES, *one.shape, dtype=dtype) for one, dtype in pairs}
         return tensors if self.preprocessing.columns is not None else next(iter(tensors.values()))
 
 

@@ -16,17 +16,14 @@ from mlptrain.inference.evaluate import load_kept
 from mlptrain.inference.export.inputs import ROWS, inputs_of
 from mlptrain.nn.network import MLP, Layer
 from mlptrain.nn.ops.embeddings import Embedding
-from mlptrain.sources.tables.encode import DAYS_IN
+from mlptrain.sources.facts import DAYS_IN
 from mlptrain.spec.table import FileTable, TableData
 from mlptrain.system.paths import AnyPath
 
 _MARK = '"""Predicts from raw rows with NumPy alone'
 _MANY = 2  # alike layers that are worth a loop
 _SIGMOID = "(1 + np.tanh(z / 2)) / 2"
-_LOG_SOFTMAX = (
-    "z = z - z.max(-1, keepdims=True)",
-    "z = z - np.log(np.exp(z).sum(-1, keepdims=True))",
-)
+_LOG_SOFTMAX = ("z = z - z.max(-1, keepdims=True)", "z = z - np.log(np.exp(z).sum(-1, keepdims=True))")
 
 
 def script_of(run: AnyPath | Checkpoint) -> str:

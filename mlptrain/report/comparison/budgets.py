@@ -82,6 +82,22 @@ def budgets(summary: Summary, timings: Timings) -> dict[str, Budget]:
     return found
 
 
+def half_text(summary: Summary, timings: Timings) -> str | None:
+    """What half the tuning budget would have found for the arm that it costs most; None where nothing was tuned."""
+    known, units = budgets(summary, timings), Units.of(summary)
+    if not known:
+        return None
+    name, budget = max(known.items(), key=lambda item: item[1].lost)
+    if not budget.lost:
+        return "half the tuning budget would have found settings as good"
+    found, all_of_it = units.value(budget.of_half), units.value(budget.best[-1])
+    most = ", the arm that it costs most" if len(known) > 1 else ""
+    return (
+        f"half the tuning budget is expected to find a validation {units.name} of {found} instead of {all_of_it} for "
+        f"{name}{most}"
+    )
+
+
 def _changes_seconds(key: str) -> bool:
     """Whether an epoch may take longer with another value of a tuned key."""
     section, _, field = key.rpartition(".")

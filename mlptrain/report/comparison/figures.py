@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mlptrain.report.comparison import words
 from mlptrain.report.comparison.rows import fastest_first
 from mlptrain.report.comparison.units import Units
-from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, styled
+from mlptrain.report.style import INK, LINE_STYLES, QUIET, colour, marker, new_figure, set_title, styled
 from mlptrain.runs.comparison import Accuracy, OptimizerResult, Pair, Reason, Status, Summary
 
 _WIDTH = 7.2  # inches
@@ -30,7 +30,6 @@ _PLACES = 90  # side by side in a row before values count as equal
 _MAX_PAIRED = 3  # arms, up to which the scores of a seed are joined by a line
 _MAX_SEEDS_PAIRED = 20
 _UNDER: Reason = "under-tuned"
-_TITLE_ABOVE = 20  # points: between title and axes lie the headings of the columns
 # Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
 _FAR = 4.0
 _LEAST_GAP = 0.05
@@ -81,7 +80,12 @@ def draw_differences(summary: Summary) -> Figure:
     title = words.titled(summary, f"{words.split_name(summary.split)} {units.name} compared with {best}'s")
     tie = f"; grey: a tie, {units.width(summary.tie)}" if summary.tie else ""
     way = "" if units.higher_is_better else "; lower is better"
-    x = f"mean difference by seed, uncorrected 95 % interval\n({units.unit}{way}{tie})"
+    of = (
+        "mean difference by seed, uncorrected 95 % interval"
+        if len(summary.seeds) > 1
+        else "difference for the one seed"
+    )
+    x = f"{of}\n({units.unit}{way}{tie})"
     figure, axes = _rows(others, title=title, x=x)
     intervals = [_Interval.of(pair, units) for pair in pairs]
     low, high = _limits([[one.mean] for one in intervals] + [[0.0]], intervals, units)
@@ -151,7 +155,7 @@ def _rows(names: Sequence[str], *, title: str, x: str) -> tuple[Figure, Axes]:
     for y in range(1, len(names)):
         axes.axhline(y - 0.5, color="#eceff2", linewidth=0.6, zorder=0)
     axes.spines["left"].set_visible(False)
-    axes.set_title(title, pad=_TITLE_ABOVE)
+    set_title(figure, title)
     axes.set_xlabel(x)
     return figure, axes
 
@@ -297,8 +301,10 @@ def _legend_of_scores(figure: Figure, summary: Summary, *, majority: bool) -> No
     if "did not learn" in states:
         handles.append(Line2D([], [], color=QUIET, marker="o", mfc="white", linestyle="", label="did not learn"))
     if states & {"diverged", "failed"}:
-        handles.append(Line2D([], [], color=INK, marker="x", linestyle="", label="diverged or failed"))
+        handles.append(
+            Line2D([], [], color=INK, marker="x", linestyle="", label=f"diverged or failed: {words.lost_as(summary)}")
+        )
     if majority:
         handles.append(Line2D([], [], color=QUIET, linestyle=LINE_STYLES[2], linewidth=1.0, label="majority class"))
-    columns = 3 if len(handles) == 6 else len(handles)
+    columns = 3 if len(handles) > 4 else len(handles)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5)

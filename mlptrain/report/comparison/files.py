@@ -11,7 +11,16 @@ from typing import Any
 
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows
 from mlptrain.report.comparison.units import MINUS, Units
-from mlptrain.report.comparison.words import basis, caveats, number, steps_by_arm, target_note, what
+from mlptrain.report.comparison.words import (
+    basis,
+    caveats,
+    has_lost,
+    lost_note,
+    number,
+    steps_by_arm,
+    target_note,
+    what,
+)
 from mlptrain.runs.comparison import OptimizerResult, Summary, Timings
 
 _OF_A_TRIAL = ("seed", "status", "score", "accuracy", "loss", "epoch", "step")
@@ -80,7 +89,8 @@ def _document(
     summary: Summary, timings: Timings, *title: str, text: Callable[[str], str], table: Callable[[Rows], str]
 ) -> str:
     tables = result_rows(summary, timings), pair_rows(summary.ranked_pairs, Units.of(summary))
-    notes = [target_note(summary), basis(summary), *caveats(summary)]
+    lost = lost_note(summary) if has_lost(summary) else ""
+    notes = [target_note(summary), basis(summary), lost, *caveats(summary)]
     return "\n\n".join([*title, text(summary.sentence), *map(table, tables), *map(text, filter(None, notes))]) + "\n"
 
 

@@ -31,6 +31,7 @@ def render_comparison(summary: Summary, timings: Timings, *, base: Experiment, p
         base=base,
         plan=plan.rstrip(),
         plan_path=str(folder / "plan.yaml"),
+        allowed=words.allowed(plan),
         model=describe_model(base),
         words=words,
         units=units,

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from mlptrain.keys import DIGITS, decimals_for
 from mlptrain.runs.comparison import Summary
 from mlptrain.spec.metrics import is_share, short_name_of, title_of, title_of_fraction
 
 MINUS = "\N{MINUS SIGN}"
-_DIGITS = 4  # significant ones of the best mean; all scores of a comparison have as many decimals
 
 
 @dataclass(frozen=True)
 class Units:
-    """Of the metric ``key``, a fraction shown in per cent or a figure with ``decimals``."""
+    """Of the metric ``key``, a fraction shown in per cent or a figure with ``decimals``.
+
+    All figures of a comparison have as many decimals as four significant digits of its best mean.
+    """
 
     key: str = "accuracy"
     higher_is_better: bool = True
@@ -26,8 +28,8 @@ class Units:
         if summary.compared_by is None:
             return cls()
         best = abs(summary.optimizers[summary.ranking[0]].accuracy.mean)
-        decimals = 2 if is_share(summary.compared_by.key) or not best else _DIGITS - 1 - math.floor(math.log10(best))
-        return cls(summary.compared_by.key, summary.compared_by.higher_is_better, min(max(decimals, 0), 12))
+        decimals = 2 if is_share(summary.compared_by.key) or not best else decimals_for(best, DIGITS)
+        return cls(summary.compared_by.key, summary.compared_by.higher_is_better, min(decimals, 12))
 
     @property
     def is_share(self) -> bool:
@@ -57,9 +59,10 @@ class Units:
 
     @property
     def axis(self) -> str:
-        """A short title for small panels: ``RMSE (lower is better)``."""
-        unit = " (%)" if self.is_share else ""
-        return f"{self.name}{unit}" + ("" if self.higher_is_better else " (lower is better)")
+        """A short title for small panels: ``RMSE (target units; lower is better)``."""
+        unit = "%" if self.is_share else self.unit.partition(", ")[0].removeprefix("no unit")
+        inner = "; ".join(filter(None, [unit, "" if self.higher_is_better else "lower is better"]))
+        return f"{self.name} ({inner})" if inner else self.name
 
     @property
     def unit(self) -> str:
@@ -70,7 +73,7 @@ class Units:
 
     def value(self, score: float) -> str:
         """``97.03 %`` or ``53.21``."""
-        return f"{100 * score:.2f} %" if self.is_share else self._minus(f"{score:.{self.decimals}f}")
+        return f"{100 * score:.2f} %" if self.is_share else self._minus(f"{score:,.{self.decimals}f}")
 
     def interval(self, low: float | None, high: float | None) -> str:
         """``96.54 to 97.51 %``; a dash for one seed."""
@@ -80,8 +83,8 @@ class Units:
 
     def difference(self, difference: float) -> str:
         """``+0.86``, in percentage points of fractions, with a proper minus sign; ``0.00`` has none."""
-        text = f"{100 * difference if self.is_share else difference:+.{self.decimals}f}"
-        return text.lstrip("+-") if float(text) == 0 else self._minus(text)
+        text = f"{100 * difference if self.is_share else difference:+,.{self.decimals}f}"
+        return text.lstrip("+-") if not text.strip("+-0.") else self._minus(text)
 
     def differences(self, low: float | None, high: float | None) -> str:
         """``+0.31 to +1.47``; a dash for one seed."""

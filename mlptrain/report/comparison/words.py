@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -40,6 +41,32 @@ _ALWAYS = ("weight_decay", "momentum", "nesterov")  # shown of an optimizer wher
 def split_name(split: str) -> str:
     """``training`` for ``train``; the others are words already."""
     return "training" if split == "train" else split
+
+
+def lost_as(summary: Summary) -> str:
+    """What a trial that diverged or failed counts as, in few words."""
+    return "as a constant answer" if summary.majority is None else "as the majority class"
+
+
+def lost_note(summary: Summary) -> str:
+    """What a trial that diverged or failed counts as, with the figure, a range where it differs from seed to seed."""
+    lost = [trial.score for trial in _lost(summary)]
+    answer = "the same, whatever the inputs" if summary.majority is None else "the largest class"
+    figure, units = majority(summary), Units.of(summary)
+    if lost:
+        low, high = min(lost), max(lost)
+        figure = units.value(low) if low == high else f"{units.interval(low, high)}, which depends on the seed"
+    return f"A trial that diverged or failed counts as if it always predicted {answer}{figure and f': {figure}'}."
+
+
+def has_lost(summary: Summary) -> bool:
+    """Whether any scored trial diverged or failed."""
+    return any(_lost(summary))
+
+
+def _lost(summary: Summary) -> Iterator[ScoredTrial]:
+    trials = (trial for entry in summary.optimizers.values() for trial in entry.trials)
+    return (trial for trial in trials if trial.status in ("diverged", "failed"))
 
 
 def percent(fraction: float) -> str:
@@ -209,9 +236,16 @@ def basis(summary: Summary) -> str:
         f"{split_name(summary.split).capitalize()} {units.name}{way} over {counted(seeds, 'seed')}: the mean with "
         f"Student's 95 % interval. Differences are paired by seed: their mean with a 95 % bootstrap interval (expanded "
         "percentile), which is of each pair alone, and the p-value of the exact sign-flip test, corrected by Holm "
-        f"over {counted(pairs, 'pair')}. Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better "
-        f"or worse: else, if the corrected p is at most 0.05; else not decided. Plan {summary.plan}."
+        f"over {counted(pairs, 'pair')}. {_tie(summary)}, if the corrected p is at most 0.05; else not decided. Plan "
+        f"{summary.plan}."
     )
+
+
+def _tie(summary: Summary) -> str:
+    if not summary.tie:
+        return "Better or worse"
+    units = Units.of(summary)
+    return f"Tie: the interval lies within {units.width(summary.tie)} {units.unit}; better or worse: else"
 
 
 def caveats(summary: Summary) -> list[str]:
@@ -343,6 +377,11 @@ def _budgets_differ(summary: Summary) -> bool:
 def what(summary: Summary) -> str:
     """What is compared: ``optimizer`` or ``arm``."""
     return "optimizer" if summary.compared_by is None else "arm"
+
+
+def allowed(text: str) -> str:
+    """What the command that trains a plan or a best setting ends with: code of one's own stands there with its hash."""
+    return " --allow-code" if re.search(r"^ +path: .*\.py\W?\n +sha256: ", text, re.MULTILINE) else ""
 
 
 def counted(number: int, what: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,31 +22,38 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import counted
-from mlptrain.report.search.words import figure_text, value_text
-from mlptrain.report.style import COLOURS, INK, QUIET, new_figure, percent_ticks, styled
+from mlptrain.report.search.words import value_text
+from mlptrain.report.style import COLOURS, INK, QUIET, fitted, new_figure, percent_ticks, set_title, styled
 from mlptrain.runs.search import SearchSummary, SearchTimings, Tried
-from mlptrain.spec.metrics import is_share, short_name_of
+from mlptrain.spec.metrics import figure_text, is_share
 from mlptrain.spec.search.sections import Choice, Range
 
 _MAP = "viridis"
 _BETTER = 0.75  # the part of the trials that axes and colours always hold
 _REACH = 2.5  # what lies so many times as far from the best as that part reaches is drawn at the edge
-_MOMENTS = 3  # moments at least that a panel of seconds needs: of fewer, all trials would stand over each other
+_WIDTH = 7.2  # inches
+_LONG_LABEL = 40  # letters of an axis's label, from which on it has two lines
 _LINE = 17  # letters of a key or a choice in one line of a label
 _APART = 0.07  # of the axis's length between two labels of a range, at least
 # Of trials by their status; those of another one have no value.
 _LINES: dict[str, Any] = {"completed": "-", "pruned": (0, (5, 2))}
 _MARKER = {"completed": "o", "pruned": "x"}
 _ABSENT = -0.14  # the height of trials without a key
-_ALONE = 5  # choices of the only key, beside each other
+_LETTERS_ALONG, _FEW_LETTERS = 75, 9  # of the choices of the only key beside each other; of one in a line, at least
+KEYS_IN_A_ROW = 7  # of parallel coordinates
 
 
 def axis_title(summary: SearchSummary) -> str:
-    """``validation accuracy (%)``, ``validation RMSE (lower is better)``."""
-    unit = " (%)" if is_share(summary.metric.key) else ""
-    way = "" if summary.metric.higher_is_better else " (lower is better)"
-    return f"validation {short_name_of(summary.metric.key)}{unit}{way}"
+    """``validation accuracy (%)``, ``validation RMSE (target units; lower is better)``."""
+    return f"validation {Units(summary.metric.key, summary.metric.higher_is_better).axis}"
+
+
+def _metric_label(summary: SearchSummary) -> str:
+    """The same, a long one in two lines."""
+    title = axis_title(summary)
+    return title if len(title) <= _LONG_LABEL else title.replace(" (", "\n(", 1)
 
 
 @dataclass(frozen=True)
@@ -86,43 +95,63 @@ def draw_parallel(summary: SearchSummary) -> Figure:
         _Axis(key, choice, has_absent=any(key not in trial.changes for trial in summary.trials))
         for key, choice in summary.choices().items()
     ]
-    figure = new_figure(max(7.2, 1.5 * (len(axes_of) + 1)), 4.6)
-    axes = figure.add_subplot()
-    places = [float(place) for place in range(len(axes_of))]
+    rows = _in_rows(axes_of)
+    figure = new_figure(max(_WIDTH, 1.5 * (len(rows[0]) + 1)), 4.2 * len(rows) + 0.4)
+    panels = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     shown, sign = Shown.of(summary), 1 if summary.metric.higher_is_better else -1
     norm = Normalize(*((shown.low, shown.high) if shown.low < shown.high else shown.limits()))
     colours = colormaps[_MAP if sign > 0 else f"{_MAP}_r"]
     ranked = sorted(summary.trials, key=lambda one: -math.inf if one.value is None else sign * one.value)
-    for rank, trial in enumerate(ranked):
-        beside = (rank + 0.5) / len(ranked) - 0.5
-        heights = [axis.height(trial, beside) for axis in axes_of]
-        if trial.number == summary.best:
-            axes.plot(places, heights, color=COLOURS[1], linewidth=3, zorder=3)
-        else:
-            colour = QUIET if trial.value is None else colours(norm(trial.value))
-            axes.plot(places, heights, color=colour, linewidth=1.0, alpha=0.8, linestyle=_LINES.get(trial.status, ":"))
-    for place, axis in zip(places, axes_of, strict=True):
+    for axes, row in zip(panels, rows, strict=True):
+        for rank, trial in enumerate(ranked):
+            beside = (rank + 0.5) / len(ranked) - 0.5
+            heights = [axis.height(trial, beside) for axis in row]
+            if trial.number == summary.best:
+                axes.plot(heights, color=COLOURS[1], linewidth=3, zorder=3)
+            else:
+                colour = QUIET if trial.value is None else colours(norm(trial.value))
+                axes.plot(heights, color=colour, linewidth=1.0, alpha=0.8, linestyle=_LINES.get(trial.status, ":"))
+        _upright(axes, row, width=figure.get_figwidth())
+    set_title(figure, fitted(f"{summary.name}: every trial by its values", figure.get_figwidth()))
+    if any(trial.value is not None for trial in ranked):
+        worse = "neither" if not shown.beyond else "min" if sign > 0 else "max"
+        bar = figure.colorbar(
+            ScalarMappable(norm, colours),
+            ax=panels,
+            pad=0.01,
+            aspect=20 * len(rows),
+            label=_metric_label(summary),
+            extend=worse,
+        )
+        bar.ax.yaxis.set_major_formatter(_ticks(summary))
+    figure.legend(handles=_legend(summary, shown, lines=True), loc="outside lower center", ncols=3, fontsize=8.5)
+    return figure
+
+
+def _in_rows(axes: Sequence[_Axis]) -> list[Sequence[_Axis]]:
+    """Rows of as many axes each as a page has room for; every further one begins with the last one of the row above."""
+    count = max(1, math.ceil((len(axes) - 1) / (KEYS_IN_A_ROW - 1)))
+    ends = [round(row * (len(axes) - 1) / count) for row in range(count + 1)]
+    return [axes[start : end + 1] for start, end in pairwise(ends)]
+
+
+def _upright(axes: Axes, row: Sequence[_Axis], *, width: float) -> None:
+    """The axes of a row's keys with their labels; ``width`` is that of the figure, in inches."""
+    for place, axis in enumerate(row):
         axes.axvline(place, color=INK, linewidth=0.8)
         for height, text in axis.ticks():
             axes.annotate(
                 text, (place, height), xytext=(4, 0), textcoords="offset points", fontsize=8, color=INK, va="center",
                 bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.6}, zorder=4,
             )  # fmt: skip
-    widest = max(len(line) for _, text in axes_of[-1].ticks() for line in text.split("\n"))
-    axes.set_xlim(-0.15, len(axes_of) - 1 + 0.1 + 0.055 * min(widest, 2 * _LINE) * len(axes_of) / figure.get_figwidth())
-    axes.set_ylim(_ABSENT - 0.06 if any(axis.has_absent for axis in axes_of) else -0.06, 1.06)
-    axes.set_xticks(places, [broken(axis.key) for axis in axes_of])
+    widest = max(len(line) for _, text in row[-1].ticks() for line in text.split("\n"))
+    axes.set_xlim(-0.15, len(row) - 1 + 0.1 + 0.055 * min(widest, 2 * _LINE) * len(row) / width)
+    axes.set_ylim(_ABSENT - 0.06 if any(axis.has_absent for axis in row) else -0.06, 1.06)
+    axes.set_xticks(range(len(row)), [broken(axis.key) for axis in row])
     axes.set_yticks([])
     axes.grid(visible=False)
     for side in ("left", "right", "top", "bottom"):
         axes.spines[side].set_visible(False)
-    axes.set_title(f"{summary.name}: every trial by its values")
-    if any(trial.value is not None for trial in ranked):
-        worse = "neither" if not shown.beyond else "min" if sign > 0 else "max"
-        bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.01, label=axis_title(summary), extend=worse)
-        bar.ax.yaxis.set_major_formatter(_ticks(summary))
-    figure.legend(handles=_legend(summary, shown, lines=True), loc="outside lower center", ncols=3, fontsize=8.5)
-    return figure
 
 
 @styled
@@ -130,23 +159,36 @@ def draw_values(summary: SearchSummary) -> Figure:
     """The metric of every trial against the value of the only key."""
     [(key, choice)] = summary.choices().items()
     axis, shown = _Axis(key, choice), Shown.of(summary)
-    figure = new_figure(7.2, 4.0)
-    axes = figure.add_subplot()
-    n = len(summary.trials)
-    places = [
-        axis.place(trial.changes[key]) + ((trial.number + 0.5) / n - 0.5) * axis.width for trial in summary.trials
-    ]
-    _markers(axes, summary, places, shown)
     ticks = axis.ticks()
+    room = _LETTERS_ALONG // len(ticks)
+    is_upright = not isinstance(choice, Range) and room < _FEW_LETTERS and any(len(text) > room for _, text in ticks)
+    if not isinstance(choice, Range):
+        ticks = [(place, textwrap.fill(text, _LINE if is_upright else room)) for place, text in ticks]
+    figure = new_figure(_WIDTH, 5.2 if is_upright else 4.0)
+    axes = figure.add_subplot()
+    places = _beside(axis, [trial.changes[key] for trial in summary.trials])
+    _markers(axes, summary, places, shown)
     axes.set_xticks([place for place, _ in ticks], [text for _, text in ticks])
-    if not isinstance(choice, Range) and len(ticks) > _ALONE:
+    if is_upright:
         axes.tick_params(axis="x", rotation=90)
-    axes.set_xlim(-0.04, 1.04)
+    axes.set_xlim(-0.06, 1.06)
     way = " (logarithmic scale)" if isinstance(choice, Range) and choice.is_log else ""
-    axes.set(title=f"{summary.name}: every trial", xlabel=f"{key}{way}", ylabel=axis_title(summary))
+    set_title(figure, fitted(f"{summary.name}: every trial", _WIDTH))
+    axes.set(xlabel=f"{key}{way}", ylabel=_metric_label(summary))
     axes.yaxis.set_major_formatter(_ticks(summary))
     figure.legend(handles=_legend(summary, shown), loc="outside lower center", ncols=3, fontsize=8.5)
     return figure
+
+
+def _beside(axis: _Axis, values: Sequence[Any]) -> list[float]:
+    """The places of trials along the axis of the only key, those of the same choice beside each other."""
+    at = [axis.place(value) for value in values]
+    counts, seen = Counter(at), Counter[float]()
+    places = []
+    for place in at:
+        middle, seen[place] = seen[place] - (counts[place] - 1) / 2, seen[place] + 1
+        places.append(place + middle * min(0.015, axis.width / counts[place]))
+    return places
 
 
 class _Axis:
@@ -244,7 +286,7 @@ def draw_importances(summary: SearchSummary) -> Figure:
     axes.set_xlim(0, 1.02)
     axes.xaxis.set_major_formatter(percent_ticks())
     completed = sum(trial.status == "completed" for trial in summary.trials)
-    axes.set_title(f"{summary.name}: what mattered in {counted(completed, 'trial')}")
+    set_title(figure, fitted(f"{summary.name}: what mattered in {counted(completed, 'trial')}", _WIDTH))
     axes.set_xlabel("share of the explained variance (%; fANOVA), with its range over resamples")
     return figure
 
@@ -259,15 +301,15 @@ def draw_history(summary: SearchSummary, timings: SearchTimings) -> Figure:
     panels[0].axvline(summary.half.trials - 0.5, color=QUIET, linestyle=":", linewidth=1.2)
     panels[0].set_xlim(-0.5 - 0.02 * len(summary.trials), len(summary.trials) - 0.5 + 0.02 * len(summary.trials))
     panels[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
-    panels[0].set(xlabel="trial", ylabel=axis_title(summary))
+    panels[0].set(xlabel="trial", ylabel=_metric_label(summary))
     if seconds:
         _history(panels[1], summary, seconds, shown)
         if min(seconds) <= max(seconds) / 2:  # else nothing had been found by then
             panels[1].axvline(max(seconds) / 2, color=QUIET, linestyle=":", linewidth=1.2)
         panels[1].set_xlim(0, 1.03 * max(seconds))
-        panels[1].set_xlabel("seconds of training")
+        panels[1].set_xlabel("seconds of training, one after another")
     panels[0].yaxis.set_major_formatter(_ticks(summary))
-    figure.suptitle(f"{summary.name}: the best so far", x=0.01, ha="left", fontsize=10.5)
+    set_title(figure, fitted(f"{summary.name}: the best so far", figure.get_figwidth()))
     best = Line2D([], [], color=COLOURS[0], linewidth=2, label="best so far, of completed trials")
     half = Line2D(
         [],
@@ -353,15 +395,27 @@ def best_over(trials: Sequence[Tried], *, higher_is_better: bool) -> list[float 
 
 
 def ended_at(summary: SearchSummary, timings: SearchTimings) -> list[float]:
-    """The seconds of training after which the batch of each trial had ended, of one without any the seconds before it.
+    """The seconds of training after which each trial had ended, as if it had been trained after the one before it.
 
-    None where not all are known, or too few batches were trained one after the other to tell trials apart by them.
+    Trials that trained together share the seconds of their batch by their epochs. One without any training ends with
+    the one before it. Empty where not all are known.
     """
-    moments = dict(zip(timings.seconds, itertools.accumulate(timings.seconds.values()), strict=True))
-    batches = {trial: batch for batch, trials in timings.trials.items() for trial in trials}
-    found: list[float | None] = []
+    epochs = {trial.trial: trial.epochs for trial in summary.trials}
+    moments: dict[str, float] = {}
+    end = 0.0
+    for batch, seconds in timings.seconds.items():
+        names = timings.trials.get(batch, [])
+        counts = [epochs.get(name, 0) for name in names]
+        shares = counts if any(counts) else [1] * len(names)
+        for name, reached in zip(names, itertools.accumulate(shares), strict=True):
+            moments[name] = end + seconds * reached / sum(shares)
+        end += seconds
+    found: list[float] = []
     for trial in summary.trials:
-        before = found[-1] if found else 0.0
-        found.append(before if trial.reason is not None else moments.get(batches.get(trial.trial, "")))
-    known = [moment for moment in found if moment is not None]
-    return known if len(known) == len(found) and len(set(known)) >= _MOMENTS else []
+        if trial.reason is not None:
+            found.append(found[-1] if found else 0.0)
+        elif trial.trial in moments:
+            found.append(moments[trial.trial])
+        else:
+            return []
+    return found

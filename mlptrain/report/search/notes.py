@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlptrain.report.comparison.words import listed
-from mlptrain.report.search.words import edge_note, figure_text, infeasible_text, outcome_text, spread_text
+from mlptrain.report.search.words import edge_note, infeasible_text, outcome_text, repeated_text
 from mlptrain.runs.search import SearchSummary
+from mlptrain.spec.metrics import figure_text
 
 
 def notes_of(summary: SearchSummary, folder: Path) -> Iterator[str]:
     """All there is to note, in sentences; ``folder`` is the search's."""
     yield from _unfinished(summary, folder)
+    if repeated := repeated_text(summary):
+        yield repeated
     if infeasible := infeasible_text(summary):
         yield infeasible
     if outcomes := outcome_text(summary):
@@ -52,12 +55,12 @@ def _fresh_seeds(summary: SearchSummary) -> Iterator[str]:
     chosen, fresh, metric = summary.chosen, summary.validation, summary.metric
     if chosen is None or chosen.value is None or fresh is None:
         return
-    own, again = figure_text(metric.key, chosen.value), spread_text(metric.key, fresh)
+    own, again = figure_text(metric.key, chosen.value), figure_text(metric.key, fresh.mean)
     gain = (chosen.value - fresh.mean) * (1 if metric.higher_is_better else -1)
     if gain > 0:
-        yield f"the best trial's own {own} is flattered, since it was chosen by it; {again} over fresh seeds is not"
+        yield f"the best trial's own {own} is flattered, since it was chosen by it; with fresh seeds {again}"
     elif gain < 0:
-        yield f"fresh seeds: {again}, better than the best trial's own {own}"
+        yield f"with fresh seeds {again}, better than the best trial's own {own}"
 
 
 def _tested(summary: SearchSummary) -> Iterator[str]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlptrain.report.comparison.words import counted
+from mlptrain.report.comparison.words import allowed, counted
 from mlptrain.report.frame import render
 from mlptrain.report.search import words
-from mlptrain.report.search.figures import Shown, axis_title, ended_at
+from mlptrain.report.search.figures import KEYS_IN_A_ROW, Shown, axis_title, ended_at
 from mlptrain.report.search.notes import notes_of
 from mlptrain.runs.search import SearchSummary, SearchTimings
 from mlptrain.spec import Experiment, describe_model
+from mlptrain.spec.metrics import figure_text
 from mlptrain.spec.search.sections import Choices
 
 
@@ -35,6 +36,7 @@ def render_search(
         plan=plan.rstrip(),
         best=best.rstrip(),
         best_path=str(folder / "best.yaml"),
+        allowed=allowed(best),
         pictures=pictures,
         captions=_captions(summary, seconds=bool(ended_at(summary, timings))),
         words=words,
@@ -50,18 +52,23 @@ def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:
     lost = sum(trial.value is None for trial in summary.trials)
     edges = f" {counted(beyond, 'trial')} beyond the axis: an arrow at its edge each." if beyond else ""
     edges += f" {counted(lost, 'trial')} without a value: a cross at the edge each." if lost else ""
+    early = " A pruned trial stands at its value of an earlier epoch." if pruned else ""
     half = f"the dotted line ends the first half of the trials, {summary.half.trials} of {summary.asked}"
-    times = "; on the right trials stand where the batch they trained in had ended, and the line at half the seconds"
-    lines = " Lines through the same choice lie beside each other." if _has_choices(summary) else ""
+    times = (
+        "; on the right by time, as if trials were trained one after another: those of a batch, which train together, "
+        "share its seconds by their epochs, and the line is at half the seconds"
+    )
+    lines = " A row begins with the key that the one above ends with." if len(summary.space) > KEYS_IN_A_ROW else ""
+    lines += " Lines through the same choice lie beside each other." if _has_choices(summary) else ""
     lines += " Dashed ones were pruned: their values are of an earlier epoch." if pruned else ""
     lines += f" {counted(beyond, 'trial')} beyond the colour bar: in its darkest colour." if beyond else ""
     lines += f" {counted(lost, 'trial')} without a value: dotted." if lost else ""
     return {
         "history": f"Every marker is a trial, the line the best value of those trained to the end; {half}"
-        f"{times if seconds else ''}.{edges}",
+        f"{times if seconds else ''}.{early}{edges}",
         "parallel": f"Every line is a trial, through its values; the brighter, the better its {axis_title(summary)}."
         f"{' The thick line is the best.' if summary.best is not None else ''}{lines}",
-        "values": f"Every marker is a trial, in the ring the best one.{edges}",
+        "values": f"Every marker is a trial, in the ring the best one.{early}{edges}",
     }
 
 
@@ -74,8 +81,8 @@ def _scored(summary: SearchSummary) -> list[list[str]]:
     rows = [
         [
             str(one.seed),
-            words.figure_text(key, one.validation),
-            *([words.figure_text(key, one.test)] if summary.test is not None else []),
+            figure_text(key, one.validation),
+            *([figure_text(key, one.test)] if summary.test is not None else []),
         ]
         for one in summary.scored
     ]

@@ -6,25 +6,15 @@ import math
 from collections import Counter
 from typing import Any
 
+from mlptrain.keys import DIGITS, decimals_for, number_text
 from mlptrain.report.comparison.words import counted
 from mlptrain.runs.search import Edge, SearchSummary, Spread
 from mlptrain.spec import Experiment
 from mlptrain.spec.dump import yaml_value
-from mlptrain.spec.metrics import is_share
+from mlptrain.spec.metrics import figure_text, is_share
 from mlptrain.spec.search.sections import ADAPTIVE
 
-_DIGITS = 4  # significant ones of a figure
-_MOST_DECIMALS = 8
-_LARGE = 1e12
-
 _REASONS = 3  # that are listed, why settings could not be trained
-
-
-def figure_text(key: str, value: float | None) -> str:
-    """A figure of the metric ``key``: fractions in per cent, others to four digits, large ones to whole numbers."""
-    if value is None:
-        return "none"
-    return f"{100 * value:.2f} %" if is_share(key) else _plain(value, _decimals(value, _DIGITS))
 
 
 def spread_text(key: str, spread: Spread) -> str:
@@ -33,18 +23,8 @@ def spread_text(key: str, spread: Spread) -> str:
         return figure_text(key, spread.mean)
     if is_share(key):
         return f"{100 * spread.mean:.2f} ± {100 * spread.std:.2f} %"
-    decimals = max(_decimals(spread.mean, _DIGITS), _decimals(spread.std, 2))
-    return f"{_plain(spread.mean, decimals)} ± {_plain(spread.std, decimals)}"
-
-
-def _decimals(value: float, digits: int) -> int:
-    """How many decimals show so many significant digits; at least none."""
-    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-
-
-def _plain(value: float, decimals: int) -> str:
-    """With thousands set off; in powers of ten only what no one reads otherwise."""
-    return f"{value:,.{decimals}f}" if decimals <= _MOST_DECIMALS and abs(value) < _LARGE else f"{value:.{_DIGITS}g}"
+    decimals = max(decimals_for(spread.mean, DIGITS), decimals_for(spread.std, 2))
+    return f"{number_text(spread.mean, decimals)} ± {number_text(spread.std, decimals)}"
 
 
 def value_text(value: Any) -> str:
@@ -59,7 +39,9 @@ def of_importances(summary: SearchSummary) -> list[str]:
     whole = f"{counted(completed, 'trial')} trained to the end"
     if not summary.importances:
         return (
-            [] if keys == 1 or not completed else [f"importances are left out: {whole} say too little of {keys} keys"]
+            []
+            if keys == 1 or not completed
+            else [f"importances are left out: {whole} say{'s' if completed == 1 else ''} too little of {keys} keys"]
         )
     notes = [
         f"importances are of {whole}, as mean and range over resamples of these: where ranges overlap, which key "
@@ -116,21 +98,48 @@ def test_note(base: Experiment) -> str:
     )
 
 
+def trials_text(summary: SearchSummary) -> str:
+    """``50 trials``, with how many settings they tried where some were drawn more than once."""
+    settings = len({trial.trial for trial in summary.trials})
+    return counted(summary.asked, "trial") + (f" of {counted(settings, 'setting')}" if settings < summary.asked else "")
+
+
+def repeated_text(summary: SearchSummary) -> str:
+    """That settings were drawn more than once; nothing where none was."""
+    settings = len({trial.trial for trial in summary.trials})
+    if settings == summary.asked:
+        return ""
+    return (
+        f"{summary.asked} trials drew {counted(settings, 'different setting')}: one drawn again was not trained again"
+    )
+
+
 def half_text(summary: SearchSummary) -> str:
     """What half the budget would have found."""
     half, chosen = summary.half, summary.chosen
+    if half.value is None and chosen and any(trial.status == "pruned" for trial in summary.trials[: half.trials]):
+        return (
+            f"what half the budget would have found is not known: none of the first {half.trials} trials, which were "
+            "pruned beside the others, trained to its end"
+        )
     if half.value is None or chosen is None:
         return f"the first {half.trials} trials alone would have found nothing"
     found = figure_text(summary.metric.key, half.value)
+    # A grid is tried in the order of its values: its first half is no fair half.
+    which = "the first half of the grid" if summary.method == "grid" else "half the budget"
     if half.number == chosen.number:
-        return f"half the budget, {half.trials} trials, would have found the same setting"
-    return f"half the budget, {half.trials} trials, would have found {found} (trial {half.number})"
+        return f"{which}, {half.trials} trials, would have found the same setting"
+    return f"{which}, {half.trials} trials, would have found {found} (trial {half.number})"
 
 
-def trial_rows(summary: SearchSummary) -> list[list[str]]:
-    """A heading and a row for each trial, best first, those without a value last."""
+def trial_rows(summary: SearchSummary, *, once: bool = False) -> list[list[str]]:
+    """A heading and a row for each trial, best first, those without a value last.
+
+    With ``once`` a setting that was drawn more than once has the row of its first trial alone.
+    """
     key, sign = summary.metric.key, -1 if summary.metric.higher_is_better else 1
-    ranked = sorted(summary.trials, key=lambda one: math.inf if one.value is None else sign * one.value)
+    trials = list({one.trial: one for one in reversed(summary.trials)}.values())[::-1] if once else summary.trials
+    ranked = sorted(trials, key=lambda one: math.inf if one.value is None else sign * one.value)
     rows = [
         [str(one.number), figure_text(key, one.value), one.status, str(one.epochs)]
         + [value_text(one.changes[name]) if name in one.changes else "–" for name in summary.space]

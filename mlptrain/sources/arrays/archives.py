@@ -18,23 +18,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError, UserError
-from mlptrain.sources.arrays.source import Parts
+from mlptrain.sources.arrays.source import SPLITS, Parts
 from mlptrain.sources.arrays.stored import Stored
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import files_of
-from mlptrain.sources.held import held, is_held
+from mlptrain.sources.held import ARRAYS, held, is_held
 from mlptrain.sources.idx import what_is
 from mlptrain.system.files import open_regular
 from mlptrain.system.memory import available_memory
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-KEYS = ("x", "y", "x_test", "y_test", "x_val", "y_val")
 # What arrays are usually called, in lower-case letters and digits: inputs, targets, and both of the test rows. Those of
 # validation rows are called as the test rows are, with another word.
 _USUAL = (
@@ -73,30 +71,33 @@ _MATLAB_NUMBERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8,
 
 
 def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Parts:
-    """Inputs and targets in files; ``names`` are those of ``KEYS`` that the configuration gives.
+    """Inputs and targets in files; ``names`` are those of ``ARRAYS`` that the configuration gives.
 
     Others are guessed where the arrays have usual names. Of a single matrix in an .npy file the last column are the
     targets. Raises DataKeyError, which lists what is there, where one is not.
     """
     if is_held(paths):
-        return _of_held(held(str(paths)))
+        given: Mapping[str, NDArray[Any]] = held(str(paths))
+        return _parts(
+            {key: Stored(key, one.shape, _word_of(one.dtype), partial(np.asarray, one)) for key, one in given.items()}
+        )
     files = files_of(paths)
     stored = arrays_in(files)
-    given = {key: name for key, name in names.items() if name is not None}
-    for key, name in given.items():
+    chosen = {key: name for key, name in names.items() if name is not None}
+    for key, name in chosen.items():
         if name not in stored:
             near = difflib.get_close_matches(name, stored, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise DataKeyError(key, f"there is no array '{name}'{hint} {_holding(files, stored)}")
-    guessed = _guessed(stored, given)
-    if "x" not in guessed and len(stored) == 1 and not given:
+    guessed = _guessed(stored, chosen)
+    if "x" not in guessed and len(stored) == 1 and not chosen:
         [matrix] = stored.values()
         if len(matrix.shape) == 2 and matrix.shape[1] > 1:
             return _of_matrix(matrix)
     for key, what in (("x", "inputs"), ("y", "targets")):
         if key not in guessed:
             raise DataKeyError(key, f"must name the array of the {what}. {_holding(files, stored)}")
-    detected = [f"{key} is '{name}'" for key, name in guessed.items() if key not in given]
+    detected = [f"{key} is '{name}'" for key, name in guessed.items() if key not in chosen]
     unused = [name for name in stored if name not in guessed.values()]
     notes = [f"detected by their names: {', '.join(detected)}"] if detected else []
     notes += [f"not used: {_named(unused)}"] if unused else []
@@ -104,33 +105,24 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Par
 
 
 def _parts(arrays: Mapping[str, Stored], notes: Sequence[str] = ()) -> Parts:
-    test_x, test_y, validation_x, validation_y = (arrays.get(key) for key in KEYS[2:])
-    return Parts(arrays["x"], arrays["y"], test_x, test_y, validation_x, validation_y, tuple(notes))
-
-
-def _of_held(arrays: Mapping[str, NDArray[Any]]) -> Parts:
-    """Those that a caller in Python gave."""
-    return _parts(
-        {key: Stored(key, one.shape, _word_of(one.dtype), partial(_same, one)) for key, one in arrays.items()}
-    )
-
-
-def _same(array: NDArray[Any]) -> NDArray[Any]:
-    return array
+    """Of arrays by the names of ``ARRAYS``, which has those of a split one after the other."""
+    pairs = zip(SPLITS, zip(ARRAYS[::2], ARRAYS[1::2], strict=True), strict=True)
+    return Parts({split: (arrays.get(x), arrays.get(y)) for split, (x, y) in pairs}, tuple(notes))
 
 
 def _guessed(stored: Mapping[str, Stored], given: Mapping[str, str]) -> dict[str, str]:
     """The name of each array that is known: given, or by the first row of usual names that fits what is given."""
-    by_word = {_word(name): name for name in sorted(stored, key=lambda name: name.islower())}  # x rather than X
+    ordered = sorted(stored, key=lambda name: name.islower())  # x rather than X
+    by_word = {re.sub(r"[\W_]", "", name).lower(): name for name in ordered}
     for row in _USUAL:
         found = {key: by_word[word] for key, words in _words(row).items() for word in words if word in by_word}
         agrees = all(found.get(key, name) == name for key, name in given.items())
         if {"x", "y"} <= found.keys() | given.keys() and agrees:
             found |= given
-            for pair in (KEYS[2:4], KEYS[4:]):
+            for pair in (ARRAYS[2:4], ARRAYS[4:]):
                 if len(found.keys() & pair) == 1:  # one without the other counts only where it is given
                     found = {key: name for key, name in found.items() if key not in pair or key in given}
-            return {key: found[key] for key in KEYS if key in found}
+            return {key: found[key] for key in ARRAYS if key in found}
     return dict(given)
 
 
@@ -138,24 +130,14 @@ def _words(row: str) -> dict[str, list[str]]:
     """The words for each key, of a row of ``_USUAL``."""
     words = [[word] for word in row.split()]
     words += [[word.replace("test", other) for other in _VALIDATION] for word in row.split()[2:]]
-    return dict(zip(KEYS, words, strict=True))
-
-
-def _word(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()
+    return dict(zip(ARRAYS, words, strict=True))
 
 
 def _of_matrix(matrix: Stored) -> Parts:
-    def load() -> NDArray[Any]:
-        return matrix.load()[:, :-1]
-
-    def load_last() -> NDArray[Any]:
-        return matrix.load()[:, -1]
-
     n, columns = matrix.shape
-    x = Stored(matrix.title, (n, columns - 1), matrix.dtype, load)
-    y = Stored(f"the last column of {matrix.title}", (n,), matrix.dtype, load_last)
-    return Parts(x, y, notes=("a single matrix, whose last column are the targets",))
+    x = Stored(matrix.title, (n, columns - 1), matrix.dtype, lambda: matrix.load()[:, :-1])
+    y = Stored(f"the last column of {matrix.title}", (n,), matrix.dtype, lambda: matrix.load()[:, -1])
+    return Parts({"train": (x, y)}, ("a single matrix, whose last column are the targets",))
 
 
 def _holding(files: Sequence[Path], stored: Mapping[str, Stored]) -> str:
@@ -196,31 +178,24 @@ def _arrays_of(file: Path) -> dict[str, Stored]:
         heads = read.heads(file, stream)
     if not heads:
         raise DataKeyError("path", f"{file} holds no arrays")
+    titles = {name: file.name if name == _stem(file) else f"{file.name}: {name}" for name in heads}
     return {
-        name: Stored(_title(file, name), shape, dtype, partial(_load, file, name, (shape, dtype), read.values))
+        name: Stored(titles[name], shape, dtype, partial(_load, file, name, (shape, dtype), read.values))
         for name, (shape, dtype) in heads.items()
     }
-
-
-def _title(file: Path, name: str) -> str:
-    return file.name if name == _stem(file) else f"{file.name}: {name}"
 
 
 Heads = dict[str, tuple[tuple[int, ...], str]]
 
 
-class _Format:
+class _Format(NamedTuple):
     """One kind of file: its arrays' shapes and types, and reading one of them."""
 
-    def __init__(
-        self, heads: Callable[[Path, BinaryIO], Heads], values: Callable[[Path, BinaryIO, str], NDArray[Any]]
-    ) -> None:
-        self.heads, self.values = heads, values
+    heads: Callable[[Path, BinaryIO], Heads]
+    values: Callable[[Path, BinaryIO, str], NDArray[Any]]
 
 
 def _reader_of(file: Path, start: bytes) -> _Format:
-    import numpy as np
-
     if start[:4] == b"PK\x03\x04":
         return _NPZ
     if start[:6] == b"\x93NUMPY":
@@ -236,8 +211,7 @@ def _reader_of(file: Path, start: bytes) -> _Format:
     if start and start.isascii() and b"\0" not in start and not start.lstrip().startswith(b"<"):
         raise DataKeyError("path", f"{file} is a text; if it is a table, `data: {{name: table}}` reads it")
     raise DataKeyError(
-        "path",
-        f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file",
+        "path", f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file"
     )
 
 
@@ -299,8 +273,6 @@ def _load(
 
 def npy_head(entry: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of an array, from its header in the format .npy."""
-    import numpy as np
-
     version = np.lib.format.read_magic(entry)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(entry)
@@ -337,8 +309,6 @@ def _npz_heads(file: Path, stream: BinaryIO) -> Heads:
 
 
 def _npz_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
-    import numpy as np
-
     with zipfile.ZipFile(stream) as archive, archive.open(f"{name}.npy") as entry:
         values: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)
     return values
@@ -351,8 +321,6 @@ def _npy_heads(file: Path, stream: BinaryIO) -> Heads:
 
 
 def _npy_values(_: Path, stream: BinaryIO, name: str) -> NDArray[Any]:  # noqa: ARG001 – there is but one
-    import numpy as np
-
     values: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     return values
 
@@ -367,7 +335,6 @@ def _mat_heads(_: Path, stream: BinaryIO) -> Heads:
 
 
 def _mat_values(file: Path, stream: BinaryIO, name: str) -> NDArray[Any]:
-    import numpy as np
     from scipy.io import loadmat
 
     values = loadmat(stream, variable_names=[name])[name]

@@ -17,18 +17,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
-from mlptrain.sources.arrays.source import Parts
+from mlptrain.sources.arrays.source import SPLITS, Parts
 from mlptrain.sources.arrays.stored import Stored
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.files import existing, natural
 from mlptrain.sources.idx import DTYPES, idx_head, what_is
 from mlptrain.system.files import open_regular
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # emnist-letters-train-images-idx3-ubyte.gz, qmnist-test-labels-idx2-int, train-images.idx3-ubyte, …
 _NAME = re.compile(
@@ -86,17 +86,8 @@ def parts_of(path: str, *, transpose: Literal["auto"] | bool = "auto") -> Parts:
     [files] = whole.values()
     notes: list[str] = []
     stored = {key: _stored(file, notes, transpose) for key, file in files.items()}
-    others = [stored.get((split, what)) for split in ("test", "validation") for what in ("image", "label")]
-    test_x, test_y, validation_x, validation_y = others
-    return Parts(
-        stored["train", "image"],
-        stored["train", "label"],
-        test_x,
-        test_y,
-        validation_x,
-        validation_y,
-        tuple(dict.fromkeys(notes)),
-    )
+    pairs = {split: (stored.get((split, "image")), stored.get((split, "label"))) for split in SPLITS}
+    return Parts(pairs, tuple(dict.fromkeys(notes)))
 
 
 def _files_in(place: Path) -> list[_File]:
@@ -146,8 +137,6 @@ def _opened(file: _File) -> Iterator[tuple[BinaryIO, int | None]]:
 
 def _stored(file: _File, notes: list[str], transpose: Literal["auto"] | bool) -> Stored:
     """A file's head. Raises DataKeyError for a file that is not IDX, or is not as long as its head says."""
-    import numpy as np
-
     try:
         with _opened(file) as (stream, size):
             start = stream.read(_HEAD)
@@ -185,8 +174,6 @@ def _transposed(file: _File, shape: tuple[int, ...], dtype: str, notes: list[str
 
 def _load(file: _File, *, first: bool = False, transpose: bool = False) -> NDArray[Any]:
     """The values. Raises DataError where there are not as many as the head promises."""
-    import numpy as np
-
     try:
         with _opened(file) as (stream, _):
             head = idx_head(start := stream.read(_HEAD))

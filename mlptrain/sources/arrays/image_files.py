@@ -9,12 +9,15 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.source import Parts
@@ -29,8 +32,6 @@ from mlptrain.system.paths import AnyPath
 from mlptrain.system.threads import Threads
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL.Image import Image
 
 Mode = Literal["auto", "grey", "rgb"]
@@ -39,22 +40,12 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")  # decoders that 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 SENT = Path("the image")  # instead of a file, in messages
 _LISTED = ", ".join(FORMATS)
-_MAX_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000  # decoding one with transparency takes 8 to 16 bytes for each
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
 _VALIDATION = ("val", "valid", "validation", "dev")
 _FILE_COLUMNS = (
-    "file",
-    "filename",
-    "filenames",
-    "file_name",
-    "path",
-    "image",
-    "images",
-    "image_path",
-    "img",
-    "name",
-    "id",
-)
+    "file", "filename", "filenames", "file_name", "path", "image", "images", "image_path", "img", "name", "id"
+)  # fmt: skip
 _LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "category", "y")
 _AT_ONCE, _MAX_THREADS = 256, 16  # files that a thread decodes in one go
 _MAX_HEADS, _MAX_DECODED, _SECONDS = 1000, 200, 1.0  # of images that are looked at without reading all
@@ -64,19 +55,17 @@ _WITHOUT_COLOUR = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _GREY, _RGB = "L", "RGB"
 
 
+Labelled = tuple[tuple[str, ...], tuple[str, ...]]  # files, and the label of each
+
+
 @dataclass(frozen=True)
 class Listing:
-    """Image files with their labels, which are texts; those of test and validation rows where there are some.
+    """Image files of every split with their labels, which are texts.
 
     Files are texts: 60,000 objects of paths took 1.2 s to make (2-core AMD EPYC, 2026-11-26).
     """
 
-    files: tuple[str, ...]
-    labels: tuple[str, ...]
-    test_files: tuple[str, ...] = ()
-    test_labels: tuple[str, ...] = ()
-    validation_files: tuple[str, ...] = ()
-    validation_labels: tuple[str, ...] = ()
+    splits: Mapping[str, Labelled]
     notes: tuple[str, ...] = ()
 
 
@@ -93,13 +82,13 @@ class Sizes:
 
     def of(self, listing: Listing) -> Listing:
         """The listing with the files that are taken."""
-        files, labels = self._taken(listing.files, listing.labels, self.train)
-        test_files, test_labels = self._taken(listing.test_files, listing.test_labels, self.test)
-        return replace(listing, files=files, labels=labels, test_files=test_files, test_labels=test_labels)
+        sizes = {"train": self.train, "test": self.test}
+        taken = {name: self._taken(*split, sizes.get(name)) for name, split in listing.splits.items()}
+        if not taken["train"][0]:  # of classes that there are not, which are refused by their names
+            return listing
+        return Listing({name: split for name, split in taken.items() if split[0]}, listing.notes)
 
-    def _taken(
-        self, files: tuple[str, ...], labels: tuple[str, ...], size: int | None
-    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _taken(self, files: tuple[str, ...], labels: tuple[str, ...], size: int | None) -> Labelled:
         if size is None:
             return files, labels
         turns: Counter[str] = Counter()  # how many of a class come before
@@ -119,15 +108,14 @@ def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode, sizes: Size
     many files are taken as ``sizes`` says; of a table its first rows are those, which is not for here. Decoded pixels
     are kept in the user's cache where decoding took long. Raises DataKeyError for what is not there.
     """
-    import numpy as np
-
     root = existing(path)
     listing = sizes.of(_of_folder(root)) if root.is_dir() else _of_table(root)
-    first_size, colour = _head_of(listing.files[0])
+    first = listing.splits["train"][0][0]
+    first_size, colour = _head_of(first)
     notes = list(listing.notes)
     if mode == "auto":
         mode = "rgb" if colour else "grey"
-        notes.append(f"mode: {mode}, as the first image, {Path(listing.files[0]).name}")
+        notes.append(f"mode: {mode}, as the first image, {Path(first).name}")
     if size is not None and size != first_size:
         notes.append(f"images are scaled to {size[0]} × {size[1]} pixels, whatever their proportions")
     height, width = size or first_size
@@ -144,20 +132,12 @@ def parts_of(path: str, *, size: tuple[int, int] | None, mode: Mode, sizes: Size
         dtype = values.dtype.name if values.dtype.kind in "if" else values.dtype.str
         return Stored(f"the {what} of {root.name}", values.shape, dtype, lambda: values)
 
-    x, y = images_of(listing.files), labels_of(listing.labels)
-    parts = Parts(x, y, notes=tuple(notes))
-    if listing.test_files:
-        parts = replace(parts, test_x=images_of(listing.test_files), test_y=labels_of(listing.test_labels))
-    if listing.validation_files:
-        of_validation = images_of(listing.validation_files), labels_of(listing.validation_labels)
-        parts = replace(parts, validation_x=of_validation[0], validation_y=of_validation[1])
-    return parts
+    splits = listing.splits.items()
+    return Parts({name: (images_of(files), labels_of(labels)) for name, (files, labels) in splits}, tuple(notes))
 
 
 def _numbers_or_texts(labels: Sequence[str]) -> NDArray[Any]:
     """Labels of a table: whole numbers or fractions where all are written so, else texts; 007 is a text."""
-    import numpy as np
-
     with suppress(ValueError, OverflowError):
         whole = [int(label) for label in labels]
         return np.array(whole) if [*map(str, whole)] == [*labels] else np.array(labels)
@@ -171,16 +151,15 @@ def _of_folder(root: Path) -> Listing:
     train = next((folders[name] for name in _TRAIN if name in folders), None)
     notes = ["classes are in natural order: 2 before 10, numbers before words"]
     if train is None or not any(entry.is_dir() for entry in _entries(train)):
-        files, labels = _of_classes(root)
-        return Listing(files, labels, notes=(*notes, *_passed_over(root)))
-    listed = []
-    for names in (_TEST, _VALIDATION):
-        folder = next((folders[name] for name in names if name in folders), None)
-        listed.append(_of_classes(folder, of_training=False) if folder is not None else ((), ()))
-    return Listing(*_of_classes(train), *listed[0], *listed[1], (*notes, *_passed_over(train)))
+        return Listing({"train": _of_classes(root)}, (*notes, *_passed_over(root)))
+    listed = {}
+    for split, names in (("test", _TEST), ("validation", _VALIDATION)):
+        if (folder := next((folders[name] for name in names if name in folders), None)) is not None:
+            listed[split] = _of_classes(folder, of_training=False)
+    return Listing({"train": _of_classes(train), **listed}, (*notes, *_passed_over(train)))
 
 
-def _of_classes(root: Path, *, of_training: bool = True) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _of_classes(root: Path, *, of_training: bool = True) -> Labelled:
     """The images below each subfolder, whose name is their class, both in natural order.
 
     Of training rows there are two classes or more, and images of each.
@@ -198,9 +177,7 @@ def _of_classes(root: Path, *, of_training: bool = True) -> tuple[tuple[str, ...
         labels += [folder.name] * len(own)
     if not files:
         images = next(_images_below(str(root)), None)
-        found = (
-            "images, but no subfolder for each class" if images else "nothing" if not _entries(root) else "no images"
-        )
+        found = "images, but no subfolder for each class" if images else "no images" if _entries(root) else "nothing"
         raise DataKeyError(
             "path",
             f"the folder {root} holds {found}: expected a subfolder of images for each class, or train/ and test/ of "
@@ -266,15 +243,13 @@ def _of_table(table: Path) -> Listing:
         file = table.parent / row[at].strip()
         if not file.is_file():
             absent = sum(not (table.parent / other[at].strip()).is_file() for _, other in rows)
-            raise DataKeyError(
-                "path",
-                f"{table}:{number}:1: no such file: {file}" + (f" ({absent:,} are absent)" if absent > 1 else ""),
-            )
+            more = f" ({absent:,} are absent)" if absent > 1 else ""
+            raise DataKeyError("path", f"{table}:{number}:1: no such file: {file}{more}")
         if not (label := row[label_at].strip()):
             raise DataKeyError("path", f"{table}:{number}:1: the label of {file.name} is empty")
         files.append(str(file))
         labels.append(label)
-    return Listing(tuple(files), tuple(labels))
+    return Listing({"train": (tuple(files), tuple(labels))})
 
 
 def _column(head: Sequence[str], names: Sequence[str], default: int) -> int:
@@ -309,9 +284,9 @@ def _opened(content: Path | bytes, read: Callable[[Image], Any]) -> Any:
     try:
         opened = io.BytesIO(content) if isinstance(content, bytes) else open_regular(content)
         with opened as stream, Image.open(stream, formats=FORMATS) as image:
-            if image.width * image.height > _MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 size = f"{image.width:,} × {image.height:,}"
-                raise DataError(f"{file} has {size} pixels; at most {_MAX_PIXELS:,} are read")
+                raise DataError(f"{file} has {size} pixels; at most {MAX_PIXELS:,} are read")
             return read(image)
     except (DataError, MemoryError):
         raise
@@ -330,7 +305,6 @@ def decoded(file: AnyPath | bytes, size: tuple[int, int] | None, *, grey: bool) 
     Turned as its EXIF entry says, on white where it is transparent, 16 bits as 8. Scaling is bilinear, antialiased, and
     does not keep proportions. Raises DataError.
     """
-    import numpy as np
 
     def read(image: Image) -> NDArray[np.uint8]:
         return np.asarray(_scaled(_plain(image, _GREY if grey else _RGB), size))
@@ -370,8 +344,6 @@ def _images(
 
     Raises DataError that names the first file that cannot be read, or has another size, and how many others.
     """
-    import numpy as np
-
     grey = mode == "grey"
     shape = (len(files), *size) if grey else (len(files), *size, 3)
     kept = _kept_file(files, shape, root)
@@ -420,7 +392,6 @@ def _look(files: tuple[str, ...], size: tuple[int, int], mode: Mode, title: str,
 
     Raises DataError as ``_images``, of those.
     """
-    import numpy as np
 
     def spaced(most: int) -> list[int]:
         return sorted({int(place) for place in np.linspace(0, len(files) - 1, most).round()})
@@ -461,9 +432,7 @@ def _kept_file(files: Sequence[str], shape: tuple[int, ...], root: Path) -> Path
         with suppress(OSError):
             state = os.stat(file)  # noqa: PTH116 – of a text
             digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    place = hashlib.sha256(
-        os.fsencode(root.absolute()) + str(Path(files[0]).parent.parent).encode("utf-8", "surrogateescape")
-    )
+    place = hashlib.sha256(os.fsencode(root.absolute()) + os.fsencode(Path(files[0]).parent.parent))
     return cache_folder("images") / f"{place.hexdigest()[:16]}-{digest.hexdigest()[:32]}.npy"
 
 
@@ -472,8 +441,6 @@ def _keep(images: NDArray[np.uint8], file: Path) -> None:
 
     60,000 PNGs of 28 × 28 take 10 s to decode, and 1.8 s to list and read kept pixels (2-core AMD EPYC, 2026-11-26).
     """
-    import numpy as np
-
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(images))
     with suppress(OSError):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.stored import Layout, Stored, check_type, inputs_of, is_bytes, layout_of
@@ -15,31 +18,28 @@ from mlptrain.sources.arrays.targets import Targets, Task, read_targets
 from mlptrain.sources.facts import Column, DataKeyError, RawData, SourceFacts
 from mlptrain.system.memory import available_memory
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _MAX_NAMED = 20  # classes in a message
 LARGEST_BYTE = 255
 _MAX_EXAMINED = 128_000_000  # bytes: 0.1 to 1 s, packed or not
 
 
+SPLITS = ("train", "test", "validation")
+Pairs = dict[str, tuple[Stored, Stored]]
+
+
 @dataclass(frozen=True)
 class Parts:
-    """Inputs and targets, as they lie in files, of the training rows and, where there are some, of others."""
+    """Inputs and targets, as they lie in files, of each of ``SPLITS``; None where there are none."""
 
-    x: Stored
-    y: Stored
-    test_x: Stored | None = None
-    test_y: Stored | None = None
-    validation_x: Stored | None = None
-    validation_y: Stored | None = None
+    pairs: Mapping[str, tuple[Stored | None, Stored | None]]
     notes: tuple[str, ...] = ()
 
-    def splits(self) -> dict[str, tuple[Stored, Stored]]:
-        """Inputs and targets of each split, training first. Raises DataError for one without the other."""
-        found = {"train": (self.x, self.y)}
-        others = (("test", self.test_x, self.test_y), ("validation", self.validation_x, self.validation_y))
-        for name, x, y in others:
+    def splits(self, *, validates: bool) -> Pairs:
+        """Those that there are, validation rows only where asked for. Raises DataError for one without the other."""
+        found = {}
+        for name, (x, y) in self.pairs.items():
+            if name == "validation" and not validates:
+                continue
             if x is not None and y is not None:
                 found[name] = (x, y)
             elif (only := x or y) is not None:
@@ -66,11 +66,8 @@ class ArraySource:
 
     def facts(self) -> SourceFacts:
         """From the heads of the arrays and the targets, which are read; the inputs are not. Raises DataError."""
-        import numpy as np
-
-        parts = self._found()
-        splits, targets, layouts = self._checked(parts)
-        layout = layouts[0]
+        splits, targets, layouts, notes = self._checked()
+        (x, _), layout = splits["train"], layouts[0]
         _, names = self._chosen(targets)
         if targets.names and not targets.n_targets:
             index = [targets.names.index(name) for name in names]
@@ -78,8 +75,8 @@ class ArraySource:
         else:
             rows = [(len(part),) for part in targets.parts]
         counts = dict(zip(splits, rows, strict=True))
-        _check_room(parts.x, layout)
-        has_columns = layout.image_shape is None and not is_bytes(parts.x.dtype) and self.maximum is None
+        _check_room(x, layout)
+        has_columns = layout.image_shape is None and not is_bytes(x.dtype) and self.maximum is None
         return SourceFacts(
             train_counts=counts["train"],
             test_counts=counts.get("test", ()),
@@ -89,14 +86,14 @@ class ArraySource:
             n_targets=targets.n_targets,
             image_shape=layout.image_shape,
             channels=layout.channels,
-            maximum=self._maximum(parts.x),
+            maximum=self._maximum(x),
             columns=tuple(Column(name=f"x{number}") for number in range(layout.n_features)) if has_columns else (),
-            notes=(*parts.notes, *filter(None, (layout.note,)), targets.note),
+            notes=(*notes, *filter(None, (layout.note,)), targets.note),
         )
 
     def read(self, *, seed: int, folder: Path) -> RawData:  # noqa: ARG002 – rows follow from no seed
         """Inputs and targets of the chosen classes. Raises DataError, also where they would not fit into memory."""
-        splits, targets, layouts = self._checked(self._found())
+        splits, targets, layouts, _ = self._checked()
         chosen, _ = self._chosen(targets)
         rows: dict[str, NDArray[Any]] = {}
         for (name, (x, _)), layout, labels in zip(splits.items(), layouts, targets.parts, strict=True):
@@ -111,9 +108,7 @@ class ArraySource:
 
         Raises DataError for what ``read`` refuses there.
         """
-        import numpy as np
-
-        splits, _, layouts = self._checked(self._found())
+        splits, _, layouts, _ = self._checked()
         notes = []
         for (x, _), layout in zip(splits.values(), layouts, strict=True):
             maximum = self._maximum(x)
@@ -128,30 +123,28 @@ class ArraySource:
                 notes.append(f"{x.title}: all values were looked at")
         return notes
 
-    def _found(self) -> Parts:
-        parts = self.find()
-        return parts if self.validates else replace(parts, validation_x=None, validation_y=None)
-
     def _maximum(self, x: Stored) -> int | None:
         if self.maximum is not None or not is_bytes(x.dtype):
             return self.maximum
         return 1 if x.dtype == "bool" else LARGEST_BYTE
 
-    def _checked(self, parts: Parts) -> tuple[dict[str, tuple[Stored, Stored]], Targets, list[Layout]]:
-        """The splits, their targets and the layouts of their inputs. Raises DataError where these do not agree."""
-        splits = parts.splits()
+    def _checked(self) -> tuple[Pairs, Targets, list[Layout], tuple[str, ...]]:
+        """The splits, their targets, the layouts of their inputs, and notes. Raises DataError where these disagree."""
+        parts = self.find()
+        splits = parts.splits(validates=self.validates)
         pairs = list(splits.values())
+        first, _ = pairs[0]
         for x, _ in pairs:
             check_type(x, "biuf", "numbers")
         targets = read_targets([y for _, y in pairs], task=self.task)
         layouts = [layout_of(x, len(part)) for (x, _), part in zip(pairs, targets.parts, strict=True)]
         for name, (x, _), layout in zip(splits, pairs, layouts, strict=True):
-            if layout.of_row != layouts[0].of_row or is_bytes(x.dtype) != is_bytes(parts.x.dtype):
+            if layout.of_row != layouts[0].of_row or is_bytes(x.dtype) != is_bytes(first.dtype):
                 raise DataError(
-                    f"{parts.x.title} {parts.x.described} and {x.title} {x.described}: expected training and {name} "
+                    f"{first.title} {first.described} and {x.title} {x.described}: expected training and {name} "
                     "rows of one shape, on one scale"
                 )
-        return splits, targets, layouts
+        return splits, targets, layouts, parts.notes
 
     def _renamed(self, names: Sequence[str], targets: Targets) -> tuple[str, ...]:
         """The names of classes that the configuration gives, else their values."""
@@ -171,8 +164,6 @@ class ArraySource:
 
     def _chosen(self, targets: Targets) -> tuple[NDArray[Any] | None, tuple[str, ...]]:
         """The new label of every class, −1 for those that are left out, and the values of those that stay."""
-        import numpy as np
-
         if self.classes is None:
             return None, targets.names
         if not targets.names or targets.n_targets:
@@ -193,8 +184,6 @@ class ArraySource:
 
 def _check_room(x: Stored, layout: Layout) -> None:
     """Raises DataError, before they are read, where the training inputs, as stored and as rows, exceed free memory."""
-    import numpy as np
-
     values = layout.rows * layout.n_features
     needed = values * (np.dtype(x.dtype).itemsize + (1 if is_bytes(x.dtype) else 4))
     free = available_memory()

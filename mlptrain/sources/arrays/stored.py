@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _CHANNELS = (1, 3)
 _PIECE = 1 << 22  # values that are checked at once
@@ -61,8 +60,6 @@ class Layout:
 
     def flat(self, values: NDArray[Any]) -> NDArray[Any]:
         """The array as rows (n, n_features); images by rows of pixels, the channels of a pixel side by side."""
-        import numpy as np
-
         if self.rows_last:
             values = np.moveaxis(values, -1, 0)
         if self.channels_first:
@@ -122,8 +119,6 @@ def inputs_of(x: Stored, layout: Layout, *, maximum: int | None) -> NDArray[np.g
     Raises DataError for values that are not finite in float32, with row and column, and for those outside of 0 to
     ``maximum`` where there is one.
     """
-    import numpy as np
-
     check_type(x, "biuf", "numbers")
     values = layout.flat(x.load())
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 is refused below
@@ -140,8 +135,6 @@ def inputs_of(x: Stored, layout: Layout, *, maximum: int | None) -> NDArray[np.g
 
 def check_type(array: Stored, kinds: str, expected: str) -> None:
     """Raises DataError for an array of another kind of NumPy's types."""
-    import numpy as np
-
     kind: str = ""
     with suppress(TypeError):
         kind = np.dtype(array.dtype).kind
@@ -152,8 +145,6 @@ def check_type(array: Stored, kinds: str, expected: str) -> None:
 
 def _refuse_odd(values: NDArray[Any], found: NDArray[Any], title: str) -> None:
     """Raises DataError for the first value that is not finite in float32."""
-    import numpy as np
-
     rows = max(1, _PIECE // max(1, found.shape[1]))
     for start in range(0, len(found), rows):
         odd = ~np.isfinite(found[start : start + rows])

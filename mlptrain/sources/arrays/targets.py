@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlptrain.errors import DataError
 from mlptrain.sources.arrays.stored import Stored, check_type
-from mlptrain.sources.facts import MAX_TARGET
+from mlptrain.sources.facts import MAX_CLASSES, MAX_TARGET
 from mlptrain.sources.files import natural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
 Task = Literal["auto", "classification", "regression"]
-MAX_CLASSES = 10_000
 _FEW = 100  # whole numbers of fewer values are classes, whatever their rows
 _ROWS_OF_CLASS = 10  # on average, below which whole numbers of many values are not taken for classes
 
@@ -47,8 +47,6 @@ def read_targets(stored: Sequence[Stored], *, task: Task) -> Targets:
     classes, whole numbers of 0 and 1 that are otherwise are labels. Fractions are numbers, unless ``task`` says
     otherwise. Raises DataError for types and shapes that are no targets.
     """
-    import numpy as np
-
     arrays = []
     for one in stored:
         check_type(one, "biufUS", "numbers or texts")
@@ -74,8 +72,6 @@ def read_targets(stored: Sequence[Stored], *, task: Task) -> Targets:
 
 def _upright(one: Stored, values: NDArray[Any]) -> NDArray[Any]:
     """(n,) or (n, t): a single row, as MATLAB writes vectors, and columns of one value are made flat."""
-    import numpy as np
-
     if values.dtype.kind == "S":
         try:
             values = np.char.decode(values, "utf-8")
@@ -90,8 +86,6 @@ def _upright(one: Stored, values: NDArray[Any]) -> NDArray[Any]:
 
 def _refuse_missing(values: NDArray[Any], title: str) -> None:
     """Raises DataError for a target that is empty or not finite, with its row."""
-    import numpy as np
-
     if values.dtype.kind == "U":
         odd = values == ""
     elif values.dtype.kind == "f":
@@ -110,8 +104,6 @@ def _refuse_missing(values: NDArray[Any], title: str) -> None:
 
 def _refuse_large(values: NDArray[Any], title: str) -> None:
     """Raises DataError for a target of a regression, (n, t) float32, whose square float32 has not."""
-    import numpy as np
-
     too_large = np.abs(values) > MAX_TARGET
     if too_large.any():
         row, column = np.argwhere(too_large)[0]
@@ -126,8 +118,6 @@ def _understood(
     values: NDArray[Any], task: Task, title: str, *, is_matlab: bool
 ) -> tuple[NDArray[Any], tuple[str, ...], str]:
     """Labels or targets, the names of classes or labels, and what was detected, in words."""
-    import numpy as np
-
     kind = values.dtype.kind
     if values.ndim == 2:
         binary = bool(((values == 0) | (values == 1)).all())

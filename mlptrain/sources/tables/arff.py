@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import polars as pl
+
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import Dialect, unique_names
@@ -31,8 +33,6 @@ class _Attribute:
 
 def read_arff(path: Path, start: bytes, wishes: Wishes) -> Content:
     """The rows of an ARFF file. Raises DataError, located, for values that the header does not allow."""
-    import polars as pl
-
     encoding, text = detect_encoding(start, path)
     attributes, skip, data = _header(text, path)
     names, notes = unique_names([attribute.name for attribute in attributes])

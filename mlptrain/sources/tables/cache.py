@@ -21,7 +21,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Lines
@@ -30,12 +32,9 @@ from mlptrain.sources.tables.jsonlines import JsonLines
 from mlptrain.sources.tables.libsvm import LibsvmLines
 from mlptrain.sources.tables.table import Part, Table
 from mlptrain.sources.tables.text import TextLines
-from mlptrain.system import caches
 from mlptrain.system.atomic import write_atomically
+from mlptrain.system.caches import cache_folder
 from mlptrain.system.threads import Threads
-
-if TYPE_CHECKING:
-    import polars as pl
 
 WORTH_KEEPING = 1 << 25  # bytes of the files; smaller ones are read in a fraction of a second
 MAX_BYTES = 20 << 30
@@ -60,7 +59,7 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
     before = [_signature(path) for path in files]
     if sum(size for size, *_ in before) < WORTH_KEEPING:
         return read(_digest(files))
-    folder = cache_folder()
+    folder = cache_folder("tables")
     key = _key(options, *(f"{path}\n{path.absolute()}" for path in files))
     if (writing := _writing.get(folder / f"{key}.json")) is not None:
         writing.result()
@@ -85,11 +84,6 @@ def read_cached(files: Sequence[Path], options: str, read: Callable[[str], Table
     _writing[path] = _KEPT.submit(_store, columns, path, table, before)
     _writing[path].add_done_callback(lambda _: _writing.pop(path, None))
     return table
-
-
-def cache_folder() -> Path:
-    """$MLPTRAIN_CACHE_DIR, else a folder in the user's cache."""
-    return caches.cache_folder("tables")
 
 
 def _signature(path: Path) -> list[int]:
@@ -133,8 +127,6 @@ def _load_note(path: Path) -> dict[str, Any]:
 
 def _load(columns: Path, note: dict[str, Any], files: Sequence[Path]) -> Table | None:
     """The table that a note describes; None where its columns are gone or damaged."""
-    import polars as pl
-
     try:
         if _sha256(columns) != note["sha256"]:
             return None
@@ -147,8 +139,6 @@ def _load(columns: Path, note: dict[str, Any], files: Sequence[Path]) -> Table |
 
 def _store(columns: Path, note: Path, table: Table, signatures: list[list[int]]) -> None:
     """Keep a table; without a word where there is no room, or no right to write."""
-    import polars as pl
-
     with contextlib.suppress(OSError, pl.exceptions.PolarsError):
         columns.parent.mkdir(parents=True, exist_ok=True)
         size = int(table.frame.estimated_size() * 1.1)
@@ -181,11 +171,9 @@ def _store_note(path: Path, note: dict[str, Any]) -> None:
 
 def _make_room(folder: Path, size: int) -> bool:
     """Remove the tables that were not used for longest until another fits."""
-    kept = sorted(
-        (path for path in folder.iterdir() if path.is_file()), key=lambda path: path.stat().st_mtime, reverse=True
-    )
+    kept = [path for path in folder.iterdir() if path.is_file()]
     total = size
-    for path in kept:
+    for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True):
         is_left = path.suffix == ".tmp" and time.time() - path.stat().st_mtime > 3600
         total += path.stat().st_size
         if total > MAX_BYTES or is_left:
@@ -231,7 +219,6 @@ def _table(frame: pl.DataFrame, described: dict[str, Any], files: Sequence[Path]
 
 def _lines(described: Any) -> Lines | None:
     if isinstance(described, dict):
-        return TextLines(
-            Dialect(**{**described, "names": tuple(described["names"]), "notes": tuple(described["notes"])})
-        )
+        texts = {key: tuple(described[key]) for key in ("names", "notes")}
+        return TextLines(Dialect(**described | texts))
     return _LINES[described]() if described else None

@@ -10,21 +10,17 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataKeyError
 from mlptrain.sources.tables.encode import as_text
+from mlptrain.sources.tables.source import Described, Inferred, Kind, Role, Task
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
 
-if TYPE_CHECKING:
-    import polars as pl
-
-Kind = Literal["numeric", "categorical", "date", "drop"]
-Role = Literal["target", "weight", "split"]  # of a column that is not an input
-Task = Literal["classification", "regression"]
 MAX_CLASSES = 20  # distinct whole numbers in a target that are taken for classes
 _FEW_LEVELS = 20  # distinct texts that are levels, however few rows there are
 _TEXT_SHARE = 0.5  # of the rows: with more distinct values than that a column of text is no category
@@ -33,41 +29,6 @@ _MAX_NAMED = 5
 _REASONS = {"text": "text of many different values"}
 _COUNTED = 1_000_000  # rows
 _KEPT = 0.9  # of different numbers, that float32 should tell apart
-
-
-@dataclass(frozen=True)
-class Described:
-    """One column of the file: what it is taken for, why, and what ``mlptrain data show`` says of it.
-
-    ``levels`` are its different values, None for numbers of more rows than ``_COUNTED``, where no rule asks for them:
-    to count them takes as long as to read them.
-    """
-
-    name: str
-    kind: Kind | Role
-    why: str = ""
-    missing: int = 0
-    levels: int | None = 0
-    low: str = ""
-    high: str = ""
-
-
-@dataclass(frozen=True)
-class Inferred:
-    """What a training file says of every later one: its stored columns, its target, and in words what was inferred.
-
-    ``described`` has every column of the file, in order. ``notes`` are what the user should know, each with the key of
-    the data section that it belongs to; ``dropped`` says which columns are no inputs, which ``described`` has too.
-    """
-
-    columns: tuple[Column, ...]
-    targets: tuple[str, ...]
-    task: Task
-    why: str
-    class_names: tuple[str, ...] = ()
-    described: tuple[Described, ...] = ()
-    notes: tuple[tuple[str, str], ...] = field(default=())
-    dropped: tuple[str, ...] = ()
 
 
 def infer(
@@ -207,18 +168,13 @@ def _kind(
 
     ``levels`` are the different values of text.
     """
-    import polars as pl
-
     values, shown = table.frame[name], printable(name)
     present = len(values) - values.null_count()
     if wanted == "drop":
         return "drop", "as asked for", ""
     if wanted == "numeric" and not values.dtype.is_numeric():
-        numbers = (
-            values.cast(pl.Float64, strict=False)
-            if values.dtype == pl.String
-            else values.cast(pl.Int64).cast(pl.Float64)
-        )
+        of_dates = values.dtype != pl.String
+        numbers = values.cast(pl.Int64).cast(pl.Float64) if of_dates else values.cast(pl.Float64, strict=False)
         bad = (numbers.is_null() & values.is_not_null()).arg_max() or 0
         raise DataKeyError(
             "columns",
@@ -247,11 +203,7 @@ def _kind(
         return "numeric", "numbers", _identifier(values, shown)
     if (levels > _FEW_LEVELS and levels > _TEXT_SHARE * present) or levels > _MAX_LEVELS:
         why = f"text: {levels:,} different values in {present:,} rows"
-        return (
-            "drop",
-            why,
-            f"'{shown}' is dropped, as {why}; data.columns: {{{shown}: categorical}} keeps it",
-        )
+        return "drop", why, f"'{shown}' is dropped, as {why}; data.columns: {{{shown}: categorical}} keeps it"
     return "categorical", f"{levels:,} levels", ""
 
 
@@ -275,8 +227,6 @@ def _rounded(values: pl.Series, low: Any, high: Any) -> str:
     They are counted only where that may be: of whole numbers above 2²⁴, and in a range of fewer than 2¹⁰ steps. Of
     others what rounding takes is small beside their spread.
     """
-    import polars as pl
-
     largest = max(abs(low or 0), abs(high or 0))
     step = 2.0 ** (math.frexp(largest)[1] - 24)
     if values.dtype == pl.Float32 or not math.isfinite(largest):
@@ -308,26 +258,19 @@ def _describe(values: pl.Series, kind: Kind | Role, why: str, levels: int | None
 
 def stored_columns(name: str, values: pl.Series, kind: Kind) -> list[Column]:
     """The stored columns that one of the file becomes."""
-    import polars as pl
-
     missing = values.null_count()
     if kind == "numeric":
         return [Column(name=name, missing=missing)]
     if kind == "categorical":
         return [Column(name=name, kind="categorical", categories=levels_of(values), missing=missing)]
-    days = Column(name=f"{name} (days)", source=name, part="days", missing=missing)
     cycles = [("year", values.dt.ordinal_day()), ("week", values.dt.weekday())]
     if values.dtype == pl.Datetime:
         cycles.append(("day", values.dt.hour() * 60 + values.dt.minute()))
-    return [
-        days,
-        *(
-            Column(name=f"{name} ({cycle} {wave})", source=name, part=f"{cycle}_{wave}", missing=missing)  # type: ignore[arg-type]
-            for cycle, parts in cycles
-            if parts.n_unique() > 2 or (cycle == "week" and parts.n_unique() > 1)
-            for wave in ("sin", "cos")
-        ),
-    ]
+    named: dict[Any, str] = {"days": "days"}
+    for cycle, parts in cycles:
+        if parts.n_unique() > 2 or (cycle == "week" and parts.n_unique() > 1):
+            named |= {f"{cycle}_{wave}": f"{cycle} {wave}" for wave in ("sin", "cos")}
+    return [Column(name=f"{name} ({words})", source=name, part=part, missing=missing) for part, words in named.items()]
 
 
 def levels_of(values: pl.Series) -> tuple[str, ...]:
@@ -343,8 +286,7 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
             raise DataKeyError("target", f"'{printable(name)}' has no value at all")
     if wanted == "regression" or len(targets) > 1:
         for name in targets:
-            if not table.frame[name].dtype.is_numeric():
-                text = table.frame[name]
+            if not (text := table.frame[name]).dtype.is_numeric():
                 first = _first_text(text)
                 raise DataKeyError(
                     "target",
@@ -363,22 +305,14 @@ def _task(table: Table, targets: Sequence[str], wanted: str) -> tuple[Task, str]
     if values.dtype.is_float() and not bool((present == present.round()).all()):
         return "regression", "the target has numbers with decimals"
     distinct = present.n_unique()
+    why = f"the target has {distinct:,} different whole numbers"
     if distinct <= MAX_CLASSES:
-        return (
-            "classification",
-            f"the target has {distinct} different whole numbers"
-            + ("; data.task: regression if they are amounts" if distinct > 2 else ""),
-        )
-    return (
-        "regression",
-        f"the target has {distinct:,} different whole numbers; data.task: classification if they are classes",
-    )
+        return "classification", why + "; data.task: regression if they are amounts" * (distinct > 2)
+    return "regression", f"{why}; data.task: classification if they are classes"
 
 
 def _first_text(values: pl.Series) -> int:
     """The row of the first value that is not a number, or of the first of all where the column holds dates."""
-    import polars as pl
-
     is_text = values.is_not_null()
     if values.dtype == pl.String:
         is_text &= values.cast(pl.Float64, strict=False).is_null()
@@ -404,6 +338,5 @@ def _refuse_unlike(table: Table, name: str) -> None:
 
 def _dropped(described: Sequence[Described]) -> str:
     gone = [f"'{printable(one.name)}' ({one.why})" for one in described if one.kind == "drop"]
-    return (
-        ", ".join(gone[:_MAX_NAMED]) + (", …" if len(gone) > _MAX_NAMED else "") if gone else "there is only the target"
-    )
+    more = ", …" if len(gone) > _MAX_NAMED else ""
+    return ", ".join(gone[:_MAX_NAMED]) + more if gone else "there is only the target"

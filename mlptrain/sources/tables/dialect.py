@@ -122,10 +122,8 @@ def detect(
     width = max(counts, key=lambda count: (counts[count], count))
     preamble = _preamble(records, width)
     if preamble:
-        skipped = "the first line is" if preamble == 1 else f"the first {preamble} lines are"
-        dialect = replace(
-            dialect, notes=(f"{skipped} not of the table and {'is' if preamble == 1 else 'are'} skipped",)
-        )
+        lines_are, are = ("line is", "is") if preamble == 1 else (f"{preamble} lines are", "are")
+        dialect = replace(dialect, notes=(f"the first {lines_are} not of the table and {are} skipped",))
     before = first + (records[preamble - 1][0] if preamble else 0)
     records = records[preamble:]
     dialect = replace(dialect, decimal_comma=_has_decimal_comma(dialect, records))
@@ -229,12 +227,9 @@ def _with_header(
             raise DataError(f"{path} has {width:,} columns, but header names {len(header):,}")
         return replace(dialect, header=True, names=tuple(header), skip=before)
     (line, first), *rest = records
-    typed = [_is_typed(value, dialect) for value in first]
     if header is None:
-        if known_names and any(name in known_names for name in first):
-            header = True
-        else:
-            header = _looks_like_header(first, typed, [record for _, record in rest], dialect, missing)
+        is_known = any(name in known_names for name in first)
+        header = is_known or _looks_like_header(first, [record for _, record in rest], dialect, missing)
     if not header:
         return replace(dialect, names=tuple(f"column_{index}" for index in range(width)), skip=before)
     names, notes = unique_names(first)
@@ -270,17 +265,14 @@ def _is_typed(value: str, dialect: Dialect) -> bool:
 
 
 def _looks_like_header(
-    first: Sequence[str],
-    typed: Sequence[bool],
-    rest: Sequence[Sequence[str]],
-    dialect: Dialect,
-    missing: frozenset[str],
+    first: Sequence[str], rest: Sequence[Sequence[str]], dialect: Dialect, missing: frozenset[str]
 ) -> bool:
     """Whether the first record names the columns.
 
     Numbers are no names, unless they count the columns, as in 0, 1, 2 … or years. A text above numbers or dates is a
     name; a first record with a value that its column holds again is a row.
     """
+    typed = [_is_typed(value, dialect) for value in first]
     numbers = [value for value, is_typed in zip(first, typed, strict=True) if is_typed]
     if numbers and not _counts_up(numbers):
         return False

@@ -5,29 +5,23 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import MAX_TARGET, Column
+from mlptrain.sources.facts import DAYS_IN, EPOCH, MAX_FLOAT32, MAX_TARGET, UNSEEN, Column
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.cores import usable_cores
 from mlptrain.system.memory import fresh
 from mlptrain.system.text import printable
 from mlptrain.system.threads import Threads
 
-if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
-    from numpy.typing import NDArray
-
-MAX_FLOAT32 = 3.4028234663852886e38
-UNSEEN = -1.0  # the code of a level that the training file does not have
-DAYS_IN = {"year": 365.25, "week": 7.0, "day": 1.0}
 _ROWS = 1 << 14  # that are written at once: the lines of memory that 16 columns share stay in the cache
 _LABELS = 1 << 18  # that are looked up at once
 _CLOSE = 1 << 10  # whole numbers so close to each other are looked up by place, in a twentieth of the time
 _FEW = 16  # such parts that are not worth threads
-EPOCH = 10_957  # days from 1970 to 2000, from where they are counted: float32 then has minutes
 
 
 def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32]:
@@ -35,8 +29,6 @@ def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32
 
     Raises DataError, located, for a number that float32 cannot hold.
     """
-    import numpy as np
-
     frame = table.frame
     matrix = fresh((frame.height, len(columns)), np.float32)
     values_of = {column.origin: frame[column.origin] for column in columns}
@@ -47,7 +39,7 @@ def encode_inputs(table: Table, columns: Sequence[Column]) -> NDArray[np.float32
         for place, column in enumerate(columns):
             values = values_of[column.origin].slice(start, at_once)
             if column.kind == "categorical":
-                into[:, place] = _codes(values, column.categories)
+                into[:, place] = codes_of(values, column.categories)
             elif column.part:
                 into[:, place] = date_part(values, column.part)
             else:
@@ -72,17 +64,15 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
 
     A full stop behind a class, as in the test file of Adult, does not count. Raises DataError, located, for others.
     """
-    import numpy as np
-
     values = table.frame[name]
     labels = fresh((len(values),), np.int64)
 
     def encode(start: int) -> None:
         part = values.slice(start, _LABELS)
-        codes = _codes(part, class_names)
+        codes = codes_of(part, class_names)
         if (codes == UNSEEN).any():
             stripped = part.cast(str).str.strip_suffix(".")
-            codes = np.where(codes == UNSEEN, _codes(stripped, class_names), codes)
+            codes = np.where(codes == UNSEEN, codes_of(stripped, class_names), codes)
         bad = np.flatnonzero(codes == UNSEEN)
         if len(bad):
             row = start + int(bad[0])
@@ -99,13 +89,9 @@ def encode_labels(table: Table, name: str, class_names: Sequence[str]) -> NDArra
 
 def encode_targets(table: Table, names: Sequence[str]) -> NDArray[np.float32]:
     """Targets of a regression, (rows, targets) float32. Raises DataError as ``encode_inputs``, and for larger ones."""
-    import numpy as np
-
     most = "its square is beyond the numbers of float32, 3.4e38; write '{}' in a larger unit"
-    columns = [
-        _numbers(table, table.frame[name], at_most=MAX_TARGET, why=most.format(printable(name))) for name in names
-    ]
-    return np.column_stack(columns)
+    whys = {name: most.format(printable(name)) for name in names}
+    return np.column_stack([_numbers(table, table.frame[name], at_most=MAX_TARGET, why=whys[name]) for name in names])
 
 
 def _numbers(
@@ -117,9 +103,6 @@ def _numbers(
     why: str = "beyond the numbers of float32, 3.4e38",
 ) -> NDArray[np.float32]:
     """Numbers of some rows, from ``start`` on."""
-    import numpy as np
-    import polars as pl
-
     values = (column if column.dtype == pl.Float32 else column.cast(pl.Float64)).to_numpy()
     if column.dtype != pl.Float32 or at_most < MAX_FLOAT32:
         too_large = np.flatnonzero(np.abs(values) > at_most)
@@ -129,11 +112,8 @@ def _numbers(
     return values.astype(np.float32, copy=False)
 
 
-def _codes(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
+def codes_of(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
     """Positions among the levels; nan where missing, ``UNSEEN`` where not among them."""
-    import numpy as np
-    import polars as pl
-
     known = {level: float(position) for position, level in enumerate(levels)}
     if values.dtype.is_integer() and len(values) and not values.null_count():
         whole = values.to_numpy()
@@ -146,17 +126,13 @@ def _codes(values: pl.Series, levels: Sequence[str]) -> NDArray[np.float64]:
         codes = values.replace_strict(different, pl.Series(found, dtype=pl.Float64), default=UNSEEN)
     else:
         codes = values.replace_strict(known, default=UNSEEN, return_dtype=pl.Float64)
-    return (
-        codes.zip_with(values.is_not_null(), pl.Series([None], dtype=pl.Float64)).to_numpy()
-        if values.null_count()
-        else codes.to_numpy()
-    )
+    if values.null_count():
+        codes = codes.zip_with(values.is_not_null(), pl.Series([None], dtype=pl.Float64))
+    return codes.to_numpy()
 
 
 def as_text(values: pl.Series) -> pl.Series:
     """Values as the names of levels and classes: 3.0 is the level 3, whatever type its column has for others' sake."""
-    import polars as pl
-
     if not values.dtype.is_float():
         return values.cast(pl.String)
     whole = values.cast(pl.Int64, strict=False)
@@ -165,9 +141,6 @@ def as_text(values: pl.Series) -> pl.Series:
 
 def date_part(values: pl.Series, part: str) -> NDArray[np.float64]:
     """A number made of dates: days since 2000 with fractions, or where in its year, week or day one lies."""
-    import numpy as np
-    import polars as pl
-
     milliseconds = values.cast(pl.Datetime("ms")).dt.timestamp("ms").cast(pl.Float64).to_numpy()
     days = milliseconds / 86_400_000 - EPOCH
     if part == "days":

@@ -42,13 +42,11 @@ _PACKED = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
 }
-_FOREIGN = (
+_FOREIGN: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (  # first bytes, or several
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
-    (b"<html", "a web page, as of a login or an error, instead of the file"),
-    (b"<!DOCTYPE", "a web page, as of a login or an error, instead of the file"),
-    (b"<!doctype", "a web page, as of a login or an error, instead of the file"),
+    ((b"<html", b"<!DOCTYPE", b"<!doctype"), "a web page, as of a login or an error, instead of the file"),
     (b"%PDF", "a PDF; a table inside must be exported as CSV"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save its sheet as CSV"),
     (b"SQLite format 3", "an SQLite database; export the table as CSV"),
@@ -57,8 +55,7 @@ _FOREIGN = (
     (b"\x93NUMPY", "an array of NumPy, which `data: {name: arrays}` reads"),
     (b"Rar!", "a RAR archive; unpack it"),
     (b"7z\xbc\xaf", "a 7-Zip archive; unpack it"),
-    (b"\x80\x04\x95", "a pickle, which is never opened; write the table as Parquet or CSV"),
-    (b"\x80\x05\x95", "a pickle, which is never opened; write the table as Parquet or CSV"),
+    ((b"\x80\x04\x95", b"\x80\x05\x95"), "a pickle, which is never opened; write the table as Parquet or CSV"),
     (b"version https://git-lfs", "a pointer of Git LFS instead of the file; `git lfs pull` fetches it"),
 )
 _BOMS = (
@@ -312,13 +309,7 @@ class Piece:
 
 
 def pieces(
-    path: Path,
-    encoding: Encoding,
-    *,
-    skip: int,
-    separator: str,
-    quote: str,
-    has_backslashes: bool = False,
+    path: Path, encoding: Encoding, *, skip: int, separator: str, quote: str, has_backslashes: bool = False
 ) -> Generator[Piece, None, None]:
     """The records of a file behind its first ``skip`` lines, some at a time.
 
@@ -415,23 +406,9 @@ def _end_of_records(content: bytes, separator: str, quote: str) -> int:
 
 def quoted_field(separator: str, quote: str, *, is_padded: bool = False) -> re.Pattern[bytes]:
     """Quoted fields, behind a separator or blanks, with the group ``open`` where one has no end."""
-    mark = re.escape(quote).encode()
-    behind = (
-        rb"[ \t\n]" if separator == " " else (b"[ " if is_padded else b"[") + re.escape(separator).encode() + rb"\n]"
-    )
-    return re.compile(
-        rb"(?:\A|(?<="
-        + behind
-        + rb"))"
-        + mark
-        + rb"(?:[^"
-        + mark
-        + rb"]|"
-        + mark * 2
-        + rb")*(?:"
-        + mark
-        + rb"|(?P<open>\Z))"
-    )
+    mark = re.escape(quote)
+    blanks = r" \t" if separator == " " else f"{' ' if is_padded else ''}{re.escape(separator)}"
+    return re.compile(rf"(?:\A|(?<=[{blanks}\n])){mark}(?:[^{mark}]|{mark}{mark})*(?:{mark}|(?P<open>\Z))".encode())
 
 
 def open_field(content: bytes, separator: str, quote: str) -> int | None:

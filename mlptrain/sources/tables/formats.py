@@ -12,6 +12,7 @@ from mlptrain.sources.tables.arff import read_arff
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.files import detect_encoding, foreign_kind, read_start
 from mlptrain.sources.tables.jsonlines import read_json_lines
+from mlptrain.sources.tables.kinds import by_name, suffix_of
 from mlptrain.sources.tables.libsvm import LINE, read_libsvm
 from mlptrain.sources.tables.parquet import MAGIC, read_parquet
 from mlptrain.sources.tables.text import read_text
@@ -23,19 +24,6 @@ FORMATS: dict[str, Callable[[Path, bytes, Wishes], Content]] = {
     "arff": read_arff,
     "libsvm": read_libsvm,
 }
-_SUFFIXES = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".arff": "arff",
-    ".libsvm": "libsvm",
-    ".svm": "libsvm",
-    ".svmlight": "libsvm",
-    ".csv": "csv",
-    ".tsv": "csv",
-}
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
 def read_content(path: Path, format_: str, wishes: Wishes) -> Content:
@@ -44,16 +32,6 @@ def read_content(path: Path, format_: str, wishes: Wishes) -> Content:
     if not start:
         raise DataError(f"{path} is empty")
     return FORMATS[_detected(path, start) if format_ == "auto" else format_](path, start, wishes)
-
-
-def by_name(path: Path) -> str | None:
-    """The kind of file that its name says, before that of an archive; None where it says none."""
-    return _SUFFIXES.get(_suffix(path))
-
-
-def _suffix(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _PACKED]
-    return suffixes[-1] if suffixes else ""
 
 
 def _detected(path: Path, start: bytes) -> str:
@@ -73,7 +51,7 @@ def _detected(path: Path, start: bytes) -> str:
         return "arff"
     if lines[0].startswith("{") and _is_json(lines[0]):
         return "jsonl"
-    if lines[0].startswith("[") and _suffix(path) == ".json":
+    if lines[0].startswith("[") and suffix_of(path) == ".json":
         raise DataError(f"{path} is one JSON array; write one object a line, as `jq -c '.[]'` does")
     if all(re.fullmatch(LINE, line) for line in lines[:-1][:20] or lines):
         return "libsvm"

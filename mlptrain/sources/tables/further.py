@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlptrain.errors import DataError
-from mlptrain.sources.facts import Column, DataFacts
-from mlptrain.sources.tables.encode import UNSEEN, as_text, encode_inputs
+from mlptrain.sources.facts import UNSEEN, Column, DataFacts
+from mlptrain.sources.tables.encode import as_text, encode_inputs
 from mlptrain.sources.tables.given import as_table
 from mlptrain.sources.tables.reserved import read_weights_of
-from mlptrain.sources.tables.source import TableSource, read_targets, usable
+from mlptrain.sources.tables.source import TableSource
 from mlptrain.sources.tables.table import Like, Table
+from mlptrain.sources.tables.whole import read_targets, usable
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _MAX_EXAMPLES = 3
 _MAX_NAMED = 10
@@ -118,21 +118,18 @@ def further_rows(data: Any, source: TableSource, facts: DataFacts, *, with_targe
     wanted = used | targets if with_target else used
     typed = {*wanted, facts.weight} if with_target else wanted
     kinds = {name: kind if name in typed else "text" for name, kind in facts.file.kinds.items()}
-    like = Like(facts.file.model_copy(update={"kinds": kinds}), _called(source))
+    called = Path(source.path[0]).name if source.path else "the training data"
+    like = Like(facts.file.model_copy(update={"kinds": kinds}), called)
     optional = set() if with_target else targets
     if facts.file.has_names:
         optional |= facts.file.kinds.keys() - wanted
     table = as_table(data, like=like, optional=optional, **dict(source.reading))
     if with_target and (lacking := targets - set(table.frame.columns)):
         raise DataError(f"there is no target '{printable(min(lacking))}' in what is to be evaluated")
-    notes = tuple(table.notes)
+    notes = table.notes
     if with_target:
         table, dropped = usable(table, facts.columns, facts.target_names, source.dropping)
         notes += tuple(dropped)
     elif source.dropping == "error":
         usable(table, facts.columns, (), source.dropping)
     return Further(table, facts, notes)
-
-
-def _called(source: TableSource) -> str:
-    return Path(source.path[0]).name if source.path else "the training data"

@@ -15,12 +15,11 @@ from mlptrain.errors import DataError
 from mlptrain.sources.facts import FileFacts
 from mlptrain.sources.tables.content import Wishes
 from mlptrain.sources.tables.dialect import MISSING
-from mlptrain.sources.tables.read import read_table, settled
-from mlptrain.sources.tables.table import Like, Table, conformed
-from mlptrain.sources.tables.typed import plain_columns
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from mlptrain.sources.tables.table import Like, Table
 
 FRAME = Path("the data frame")  # instead of a file, in messages
 A_FRAME = "a data frame"  # instead of a format, in notes
@@ -33,6 +32,10 @@ def as_table(data: Any, *, like: Table | Like | None = None, optional: Collectio
     ``like`` and ``optional`` are as for ``read_table``, ``reading`` its options; of data in memory ``missing_values``
     counts alone. Raises DataError as ``read_table``, and for anything else.
     """
+    from mlptrain.sources.tables.read import read_table, settled
+    from mlptrain.sources.tables.table import Like, conformed
+    from mlptrain.sources.tables.typed import plain_columns
+
     if is_path(data):
         return read_table(data, like=like, optional=optional, **reading)
     like = Like.of(like)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
@@ -19,11 +22,8 @@ class JsonLines:
 
     def place(self, path: Path, row: int, column: str) -> str:
         """As ``Lines.place``."""
-        for number, (line, text) in enumerate(_lines(path)):
-            if number == row:
-                at = text.find(json.dumps(column, ensure_ascii=False))
-                return f"{path}:{line}:{max(0, at) + 1}"
-        raise IndexError(row)
+        line, text = next(islice(_lines(path), row, None))
+        return f"{path}:{line}:{max(0, text.find(json.dumps(column, ensure_ascii=False))) + 1}"
 
 
 def read_json_lines(path: Path, start: bytes, wishes: Wishes) -> Content:  # noqa: ARG001 – what every reader takes
@@ -31,8 +31,6 @@ def read_json_lines(path: Path, start: bytes, wishes: Wishes) -> Content:  # noq
 
     Raises DataError, located, for a line that is not an object.
     """
-    import polars as pl
-
     with opened(path) as stream:
         content = stream.read().removeprefix(b"\xef\xbb\xbf")
     try:

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from mlptrain.sources.facts import Column
@@ -181,8 +182,6 @@ def _correlation(a: Floats, b: Floats) -> float:
 
 def _ranks(values: Floats) -> Floats:
     """Ranks, equal values with the mean of theirs."""
-    import polars as pl
-
     return pl.Series(values).rank("average").to_numpy()
 
 

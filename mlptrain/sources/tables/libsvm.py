@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
@@ -24,11 +28,9 @@ class LibsvmLines:
 
     def place(self, path: Path, row: int, column: str) -> str:
         """As ``Lines.place``; the beginning of the line for a value that is not written."""
-        for number, (line, text) in enumerate(_lines(path)):
-            if number == row:
-                at = text.find(f" {column.removeprefix('x')}:")
-                return f"{path}:{line}:{at + 2 if at >= 0 else 1}"
-        raise IndexError(row)
+        line, text = next(islice(_lines(path), row, None))
+        at = text.find(f" {column.removeprefix('x')}:")
+        return f"{path}:{line}:{at + 2 if at >= 0 else 1}"
 
 
 def read_libsvm(path: Path, start: bytes, wishes: Wishes) -> Content:  # noqa: ARG001 – what every reader takes
@@ -37,8 +39,6 @@ def read_libsvm(path: Path, start: bytes, wishes: Wishes) -> Content:  # noqa: A
     Of a file like one that was read before, the columns are that one's. Raises DataError, located, for a line of
     another form.
     """
-    import numpy as np
-    import polars as pl
     from sklearn.datasets import load_svmlight_file
 
     qid = b"qid:" in start

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
 
 from mlptrain.sources.tables.wide import is_wide, parted, together
 from mlptrain.system.memory import fresh
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _PRECISION = 2.0**-24  # of Float32, relative to a value
 _TOLERANCE = 1e-6  # of a column's spread
@@ -28,9 +27,6 @@ class Ends:
 
 def ends_of(frame: pl.DataFrame) -> dict[str, Ends]:
     """Those of the columns of Int64 and Float64."""
-    import numpy as np
-    import polars as pl
-
     if frame.height < _LONG:
         return _polars_ends(frame)
     found: dict[str, Ends] = {}
@@ -48,8 +44,6 @@ def ends_of(frame: pl.DataFrame) -> dict[str, Ends]:
 
 
 def _polars_ends(frame: pl.DataFrame) -> dict[str, Ends]:
-    import polars as pl
-
     wide = pl.col(pl.Int64, pl.Float64)
     frame = frame.select(wide)
     if not frame.width:
@@ -66,9 +60,6 @@ def _polars_ends(frame: pl.DataFrame) -> dict[str, Ends]:
 
 def _wide_ends(frame: pl.DataFrame) -> dict[str, Ends]:
     """Of all columns of a type at once."""
-    import numpy as np
-    import polars as pl
-
     found: dict[str, Ends] = {}
     for dtype in (pl.Int64(), pl.Float64()):
         columns = [values for values in frame.get_columns() if values.dtype == dtype]
@@ -95,8 +86,6 @@ def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.
     seconds since 1970, so that differences can be taken before rounding. What holds of all parts of a column holds of
     the column. ``ends`` are those of ``ends_of`` where they are known.
     """
-    import polars as pl
-
     ends = ends_of(frame) if ends is None else ends
     if not ends or not frame.height:
         return frame
@@ -109,8 +98,8 @@ def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.
         if schema[name] == pl.Int64:
             if low is None or high is None or (low >= -(2**31) and high < 2**31):
                 narrow[name] = pl.Int32()
-        elif low is None or high is None or low == high or _keeps(low, high):
-            narrow[name] = pl.Float32()
+        elif low is None or high is None or low == high or max(-low, high) * _PRECISION <= _TOLERANCE * (high - low):
+            narrow[name] = pl.Float32()  # which keeps the differences of values between the two
     columns = {values.name: values for values in frame.get_columns()}
     whole = [columns[name] for name in narrow if not columns[name].null_count()]
     if whole and frame.height >= _LONG:
@@ -124,16 +113,9 @@ def narrowed(frame: pl.DataFrame, ends: Mapping[str, Ends] | None = None) -> pl.
 
 def _cast(frame: pl.DataFrame, dtype: pl.DataType) -> list[pl.Series]:
     """Columns of one type as another."""
-    import polars as pl
-
     if is_wide(frame) and frame.height:
         return parted(together(frame).cast(dtype), frame.columns)
     return frame.select(pl.all().cast(dtype)).get_columns()
-
-
-def _keeps(low: float, high: float) -> bool:
-    """Whether Float32 keeps the differences of values between two ends."""
-    return max(-low, high) * _PRECISION <= _TOLERANCE * (high - low)
 
 
 def _owned(columns: Sequence[pl.Series]) -> list[pl.Series]:
@@ -142,9 +124,6 @@ def _owned(columns: Sequence[pl.Series]) -> list[pl.Series]:
     What polars frees its allocator keeps for a second or two: pieces of a file would be read into memory that is new,
     which takes longer to get than to fill, while that of earlier ones lies idle.
     """
-    import numpy as np
-    import polars as pl
-
     rows, owned = len(columns[0]), []
     memory = fresh((len(columns), rows), np.float32)
     for values, into in zip(columns, memory, strict=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.tables.content import Content, Wishes
@@ -11,9 +12,6 @@ from mlptrain.sources.tables.files import opened, packing
 from mlptrain.sources.tables.room import check_room
 from mlptrain.sources.tables.typed import plain_columns
 from mlptrain.system.files import open_regular
-
-if TYPE_CHECKING:
-    import polars as pl
 
 MAGIC = b"PAR1"
 
@@ -26,8 +24,6 @@ def _width(dtype: pl.DataType) -> float:
 
 def read_parquet(path: Path, start: bytes, wishes: Wishes) -> Content:
     """The rows of a Parquet file, packed or not. Raises DataError for a damaged one."""
-    import polars as pl
-
     if not start.startswith(MAGIC):
         encrypted = " that is encrypted; decrypt it" if start.startswith(b"PARE") else ""
         raise DataError(f"{path} is not a Parquet file{encrypted}")

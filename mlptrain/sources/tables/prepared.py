@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlptrain.sources.facts import Column, FileFacts, RawData, SourceFacts
 from mlptrain.sources.held import TARGET
-from mlptrain.sources.tables.columns import Inferred, Task
-from mlptrain.sources.tables.source import TableContent
+from mlptrain.sources.tables.source import Inferred, TableContent, Task
 
 if TYPE_CHECKING:
     import numpy as np

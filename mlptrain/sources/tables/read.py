@@ -6,24 +6,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
+from mlptrain.sources.facts import FileFacts
 from mlptrain.sources.tables.cache import read_cached
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import MISSING, NAMED_SEPARATORS
 from mlptrain.sources.tables.files import find_files
 from mlptrain.sources.tables.formats import read_content
+from mlptrain.sources.tables.kinds import Format
 from mlptrain.sources.tables.narrow import narrowed
 from mlptrain.sources.tables.settle import settle
-from mlptrain.sources.tables.table import Like, Part, Table, conformed
+from mlptrain.sources.tables.table import Like, Part, Places, Table, conformed
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import polars as pl
-
-Format = Literal["auto", "csv", "parquet", "jsonl", "arff", "libsvm"]
 
 
 def read_table(
@@ -76,28 +75,23 @@ def _separator(written: str) -> str | None:
 
 def settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, digest: str) -> Table:
     """One table of the contents of its files, with what their columns of text hold after all."""
-    import polars as pl
-
     first = replace(contents[0], frame=contents[0].frame.clear())
     notes = list(dict.fromkeys(note for content in contents for note in content.notes))
     frame = _joined(files, contents)
-    parts = tuple(
-        Part(path, content.frame.height, content.lines) for path, content in zip(files, contents, strict=True)
-    )
-    places = Table(frame.clear(), first.has_names, parts).places
-    known_formats = wishes.known.date_formats if wishes.known else {}
-    kinds = wishes.known.kinds if wishes.known else {}
+    pairs = zip(files, contents, strict=True)
+    parts = tuple(Part(path, content.frame.height, content.lines) for path, content in pairs)
+    places, known = Places(parts), wishes.known or FileFacts(kinds={})
     contents.clear()  # so that a column of text is given back as soon as it is something else
     columns, formats = frame.get_columns(), {}
     del frame
     for index, values in enumerate(columns):
         name = values.name
-        if values.dtype == pl.String and name not in first.as_text and kinds.get(name) != "text":
+        if values.dtype == pl.String and name not in first.as_text and known.kinds.get(name) != "text":
             of_text = settle(
                 values,
                 decimal_comma=first.decimal_comma,
                 where=partial(places, column=name),
-                date_format=known_formats.get(name, ""),
+                date_format=known.date_formats.get(name, ""),
             )
             columns[index] = of_text.values
             notes += [of_text.note] if of_text.note else []
@@ -109,8 +103,6 @@ def settled(files: Sequence[Path], contents: list[Content], wishes: Wishes, dige
 
 def _joined(files: Sequence[Path], contents: Sequence[Content]) -> pl.DataFrame:
     """All rows; a column that is text in one file is text in all. Raises DataError where files have other columns."""
-    import polars as pl
-
     frames = [content.frame for content in contents]
     if len(frames) == 1:
         return frames[0]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 from mlptrain.sources.facts import DataKeyError
 from mlptrain.sources.tables.table import Table
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import numpy as np
-    import polars as pl
-    from numpy.typing import NDArray
 
 # float32 sums of ten million such weights are finite, and above the smallest normal number.
 MIN_WEIGHT, MAX_WEIGHT = 1e-30, 1e30
@@ -24,8 +21,6 @@ PARTS = {  # what a column may say of a row, in small letters
 
 def read_weights_of(table: Table, name: str) -> NDArray[np.float32]:
     """Sample weights (n,). Raises DataKeyError, located, for missing and negative ones, and where all are 0."""
-    import polars as pl
-
     values = table.frame[name]
     if not values.dtype.is_numeric():
         _refuse("weight", table, name, values.is_not_null(), "is not a number")
@@ -57,8 +52,6 @@ def read_times(table: Table, name: str) -> NDArray[np.int64]:
 
 def read_parts(table: Table, name: str) -> NDArray[np.int64]:
     """Training 0, validation 1, test 2, (n,). Raises DataKeyError, located, for other words, and without training."""
-    import polars as pl
-
     values = table.frame[name]
     words = "write train, validation (valid, val, dev) or test; numbers of folds are read by: group"
     if values.dtype != pl.String:
@@ -79,8 +72,6 @@ def read_split(table: Table, name: str, by: str) -> NDArray[np.int64]:
 
 def _ranks(values: pl.Series) -> NDArray[np.int64]:
     """Places of the values among the different ones in order, from 0."""
-    import polars as pl
-
     return values.rank("dense").cast(pl.Int64).to_numpy() - 1  # a copy
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _TIMES = ("%H:%M:%S%.f", "%H:%M:%S", "%H:%M")
 _TIMES_OF_HALF_DAYS = ("%I:%M:%S %p", "%I:%M %p", "%I:%M:%S%p", "%I:%M%p")
@@ -25,15 +23,17 @@ _DATES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"^\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{4}", ("%d-%b-%Y", "%d %b %Y", "%d-%B-%Y", "%d %B %Y")),
     (r"^[A-Za-z]{3,9} \d{1,2}, \d{4}", ("%b %d, %Y", "%B %d, %Y")),
 )
+_BLANK = r"[ \x{00a0}\x{202f}]"
 _SIGNS = ("%", "$", "€", "£", "¥")
 _MIN_NUMBERS = 0.5  # share of the values; a column of text with as many numbers has some faults in it
 _MAX_FAULTS, _MAX_MARKS = 0.05, 3  # share of texts that may be mistakes, and different marks of missing values
-# Groups of three digits, so that nothing but thousands can be meant: two groups, or one and decimals.
+# What groups digits, as a pattern and in a word, the shape of all values, and a shape of which one decides: nothing but
+# thousands can be meant by two groups of three digits, or by one and decimals.
 _GROUPED = (
-    (",", ".", r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$", r"^[+-]?\d{1,3}(?:,\d{3}){2,}|,\d{3}\."),
-    (".", ",", r"^[+-]?\d{1,3}(?:\.\d{3})*(?:,\d+)?$", r"^[+-]?\d{1,3}(?:\.\d{3}){2,}|\.\d{3},"),
-    (" ", ".", r"^[+-]?\d{1,3}(?:[ \x{00a0}\x{202f}]\d{3})*(?:[.,]\d+)?$", r"\d[ \x{00a0}\x{202f}]\d{3}"),
-    ("'", ".", r"^[+-]?\d{1,3}(?:['’]\d{3})*(?:\.\d+)?$", r"\d['’]\d{3}"),
+    ("[,]", "commas", r"^[+-]?\d{1,3}(?:,\d{3})*(?:\.\d+)?$", r"^[+-]?\d{1,3}(?:,\d{3}){2,}|,\d{3}\."),
+    ("[.]", "points", r"^[+-]?\d{1,3}(?:\.\d{3})*(?:,\d+)?$", r"^[+-]?\d{1,3}(?:\.\d{3}){2,}|\.\d{3},"),
+    (_BLANK, "blanks", rf"^[+-]?\d{{1,3}}(?:{_BLANK}\d{{3}})*(?:[.,]\d+)?$", rf"\d{_BLANK}\d{{3}}"),
+    ("['’]", "apostrophes", r"^[+-]?\d{1,3}(?:['’]\d{3})*(?:\.\d+)?$", r"\d['’]\d{3}"),
 )
 
 
@@ -64,8 +64,6 @@ def settle(values: pl.Series, *, decimal_comma: bool, where: Callable[[int], str
 
 
 def _dates(values: pl.Series) -> Settled | None:
-    import polars as pl
-
     name = printable(values.name)
     first = values[values.is_not_null().arg_max() or 0]
     for shape, formats in _DATES:
@@ -98,16 +96,13 @@ def _with_times(date: str) -> list[str]:
 
 def as_date(values: pl.Series, format_: str) -> pl.Series | None:
     """Text as dates of a format, in UTC where it has time zones; None where a value is not one."""
-    import polars as pl
-
     sample = values.drop_nulls().head(1)
     for part in (sample, values):
         if "%H" not in format_ and "%I" not in format_:
             dated = part.str.to_date(format_, strict=False, exact=True)
         elif "%#z" in format_:
-            dated = part.str.to_datetime(format_, strict=False, time_unit="us", time_zone="UTC").dt.replace_time_zone(
-                None
-            )
+            dated = part.str.to_datetime(format_, strict=False, time_unit="us", time_zone="UTC")
+            dated = dated.dt.replace_time_zone(None)
         else:
             dated = part.str.to_datetime(format_, strict=False, time_unit="us", exact=True)
         if dated.null_count() > part.null_count():
@@ -118,8 +113,6 @@ def as_date(values: pl.Series, format_: str) -> pl.Series | None:
 
 def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
     """Numbers that polars does not read as such, where no value leaves a doubt."""
-    import polars as pl
-
     name, rows = printable(values.name), values.len() - values.null_count()
     plain = values.cast(pl.Float64, strict=False)
     if plain.count() == rows and not decimal_comma:  # of a file with types: a text file's are numbers already
@@ -128,27 +121,21 @@ def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
         whole = values.cast(pl.Int64, strict=False)
         return Settled(whole if whole.count() == rows else plain, f"column '{name}': texts that are all numbers")
     if plain.count() == rows:
-        grouped = (
-            values.str.contains(r"^[+-]?\d{1,3}(?:\.\d{3})+$").sum() == values.str.contains(".", literal=True).sum()
-        )
-        if grouped:
-            return Settled(
-                _float(values.str.replace_all(".", "", literal=True)), f"column '{name}': points group thousands"
-            )
+        grouped = values.str.contains(r"^[+-]?\d{1,3}(?:\.\d{3})+$").sum()
+        if grouped == values.str.contains(".", literal=True).sum():
+            bare = values.str.replace_all(".", "", literal=True)
+            return Settled(bare.cast(pl.Float64), f"column '{name}': points group thousands")
         return Settled(plain, f"column '{name}': decimal points, unlike other columns")
-    for mark, point, shape, decisive in _GROUPED:
+    for mark, word, shape, decisive in _GROUPED:
         if values.str.contains(shape).sum() != rows:
             continue
-        if not values.str.contains(decisive).any() and not (mark == "." and decimal_comma):
-            continue
-        pattern = {" ": r"[ \x{00a0}\x{202f}]", "'": "['’]"}.get(mark, f"[{mark}]")
-        bare = values.str.replace_all(pattern, "").str.replace(",", ".", literal=True)
-        del point
-        words = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}[mark]
-        return Settled(_float(bare), f"column '{name}': {words} group thousands")
+        if values.str.contains(decisive).any() or (word == "points" and decimal_comma):
+            bare = values.str.replace_all(mark, "").str.replace(",", ".", literal=True)
+            return Settled(bare.cast(pl.Float64), f"column '{name}': {word} group thousands")
     if values.str.contains(r"^[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?$").sum() == rows:
         if values.str.contains(r"^[+-]?(?:\d{4,}|0),|,(?:\d{1,2}|\d{4,})(?:[eE]|$)").any():
-            return Settled(_float(values.str.replace(",", ".", literal=True)), f"column '{name}': decimal comma")
+            bare = values.str.replace(",", ".", literal=True)
+            return Settled(bare.cast(pl.Float64), f"column '{name}': decimal comma")
         first = values.filter(values.str.contains(",", literal=True))[0]
         return Settled(
             values, f"column '{name}' is text: the comma of '{printable(first)}' may be decimal or group thousands"
@@ -158,8 +145,6 @@ def _numbers(values: pl.Series, decimal_comma: bool) -> Settled | None:
 
 def _amounts(values: pl.Series, decimal_comma: bool) -> Settled | None:
     """Numbers that all have the same sign of a currency or percent, before or behind them; the sign is left out."""
-    import polars as pl
-
     rows, name = values.count(), printable(values.name)
     for sign in _SIGNS:
         if values.str.count_matches(sign, literal=True).eq(1).sum() != rows:
@@ -174,23 +159,13 @@ def _amounts(values: pl.Series, decimal_comma: bool) -> Settled | None:
     return None
 
 
-def _float(values: pl.Series) -> pl.Series:
-    import polars as pl
-
-    return values.cast(pl.Float64)
-
-
 def _share_of_numbers(values: pl.Series) -> float:
-    import polars as pl
-
     some = values.drop_nulls().head(10_000)
     return some.cast(pl.Float64, strict=False).count() / max(1, some.len())
 
 
 def _note(values: pl.Series, where: Callable[[int], str]) -> str:
     """For a column of numbers but for some texts, the first of these and its place."""
-    import polars as pl
-
     numbers = values.cast(pl.Float64, strict=False)
     count, rows = numbers.count(), values.count()
     if count < _MIN_NUMBERS * rows or count == rows:

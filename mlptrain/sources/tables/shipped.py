@@ -16,28 +16,17 @@ from typing import TYPE_CHECKING
 
 from mlptrain.errors import DataError
 from mlptrain.sources.bundled import bundled_file
-from mlptrain.sources.tables.read import read_table
-from mlptrain.sources.tables.table import Part, Table
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from mlptrain.sources.tables.table import Table
+
 # Names of the columns as scikit-learn's loaders give them; its files have none.
 _WINE = [
-    "alcohol",
-    "malic_acid",
-    "ash",
-    "alcalinity_of_ash",
-    "magnesium",
-    "total_phenols",
-    "flavanoids",
-    "nonflavanoid_phenols",
-    "proanthocyanins",
-    "color_intensity",
-    "hue",
-    "od280/od315_of_diluted_wines",
-    "proline",
-]
+    "alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids",
+    "nonflavanoid_phenols", "proanthocyanins", "color_intensity", "hue", "od280/od315_of_diluted_wines", "proline",
+]  # fmt: skip
 _NUCLEUS = "radius,texture,perimeter,area,smoothness,compactness,concavity,concave points,symmetry,fractal dimension"
 _BREAST_CANCER = [form.format(name) for form in ("mean {}", "{} error", "worst {}") for name in _NUCLEUS.split(",")]
 _DIABETES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
@@ -65,6 +54,9 @@ class Shipped:
 
     def read(self) -> Table:
         """The rows. Raises DataError where a file is not what it should be."""
+        from mlptrain.sources.tables.read import read_table
+        from mlptrain.sources.tables.table import Part, Table
+
         files = list(map(Path, self.files()))
         if self.frame is None:
             return read_table(files)

@@ -7,15 +7,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import FileFacts, Kind
 from mlptrain.sources.tables.content import Lines
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -108,8 +106,6 @@ def conformed(table: Table, like: Like, optional: Collection[str] = ()) -> Table
 
     Raises DataError for columns that are missing, unless ``optional``, and for a value of another kind, located.
     """
-    import polars as pl
-
     known, frame, notes, path = like.schema, table.frame, list(table.notes), table.parts[0].path
     there = frame.columns
     allowed = {*there, *optional}
@@ -133,8 +129,6 @@ def conformed(table: Table, like: Like, optional: Collection[str] = ()) -> Table
 
 def kind_of(dtype: pl.DataType) -> Kind:
     """The kind of a column by its type in polars."""
-    import polars as pl
-
     if dtype.is_numeric():
         return "number"
     return "date" if dtype == pl.Date else "datetime" if dtype == pl.Datetime else "text"
@@ -142,8 +136,6 @@ def kind_of(dtype: pl.DataType) -> Kind:
 
 def _as(values: pl.Series, wanted: Kind, where: Callable[[int], str]) -> pl.Series:
     """A column as the kind that another table has for it."""
-    import polars as pl
-
     if kind_of(values.dtype) == wanted:
         return values
     types = {"number": pl.Float32(), "text": pl.String(), "date": pl.Date(), "datetime": pl.Datetime("us")}

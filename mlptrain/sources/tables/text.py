@@ -12,28 +12,21 @@ import csv
 import re
 from collections.abc import Container, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import polars as pl
 
 from mlptrain.errors import DataError
+from mlptrain.sources.facts import MAX_FLOAT32
 from mlptrain.sources.tables.content import Content, Wishes
 from mlptrain.sources.tables.dialect import BLANKS, Dialect, detect, is_number
-from mlptrain.sources.tables.files import (
-    Encoding,
-    NotUtf8Error,
-    Piece,
-    ahead,
-    detect_encoding,
-    pieces,
-    quoted_field,
-)
+from mlptrain.sources.tables.files import Encoding, NotUtf8Error, Piece, ahead, detect_encoding, pieces, quoted_field
 from mlptrain.sources.tables.narrow import Ends, ends_of, narrowed
 from mlptrain.sources.tables.room import check_room
-from mlptrain.sources.tables.typed import MAX_FLOAT32, not_finite
+from mlptrain.sources.tables.typed import not_finite
 from mlptrain.sources.tables.wide import is_wide, null_counts, together
-
-if TYPE_CHECKING:
-    import polars as pl
 
 Kind = Literal["integer", "number", "text"]
 _SAMPLE_ROWS = 10_000
@@ -80,20 +73,13 @@ def read_text(path: Path, start: bytes, wishes: Wishes) -> Content:
     )
     by_place = wishes.names_by_place(len(dialect.names), has_header=dialect.header)
     dialect = replace(
-        dialect,
-        names=by_place or dialect.names,
-        encoding=encoding.name,
-        carriage_returns=encoding.carriage_returns,
+        dialect, names=by_place or dialect.names, encoding=encoding.name, carriage_returns=encoding.carriage_returns
     )
     frame, dialect = read_columns(path, dialect, wishes)
     notes = (dialect.describe(), *dialect.notes)
     last = frame.width - 1
-    if (
-        dialect.header
-        and last
-        and frame.columns[last] == f"column_{last}"
-        and frame[:, last].null_count() == len(frame)
-    ):
+    unnamed = dialect.header and last and frame.columns[last] == f"column_{last}"
+    if unnamed and frame[:, last].null_count() == len(frame):
         frame = frame.drop(frame.columns[last])  # so that -1 is the last column that there is
         notes = (*notes, "lines end with a separator, behind which there is no column")
     return Content(frame, TextLines(dialect), notes, has_names=dialect.header, decimal_comma=dialect.decimal_comma)
@@ -141,8 +127,6 @@ class _Columns:
         self._late: dict[str, int] = {}  # pieces before which a column had numbers, and is text after all
 
     def read(self) -> pl.DataFrame:
-        import polars as pl
-
         frames: list[pl.DataFrame] = []
         rows, held = 0, 0.0
         with contextlib.closing(ahead(self._pieces())) as pieces:
@@ -172,8 +156,6 @@ class _Columns:
 
     def _piece(self, piece: Piece, number: int) -> pl.DataFrame:
         """The columns of a piece; a blank line is no row, where a record of empty fields is one."""
-        import polars as pl
-
         try:
             frame = self._typed(piece, number)
         except DataError:
@@ -189,8 +171,6 @@ class _Columns:
         return self._typed(piece, number)
 
     def _typed(self, piece: Piece, number: int) -> pl.DataFrame:
-        import polars as pl
-
         content = self._content(piece)
         if not content:
             return pl.DataFrame(schema=self._schema(self._kinds))
@@ -199,15 +179,14 @@ class _Columns:
             if frame is not None:
                 self._check_width(frame, piece, content)
                 return self._stripped(frame)
-        before = dict(self._kinds)
-        frame = self._convert(self._strings(piece, content), number)
+        before, texts = dict(self._kinds), self._texts(piece, content)
+        self._check_width(texts, piece, content)
+        frame = self._convert(self._stripped(texts), number)
         self._as_strings |= before == self._kinds  # not a wider type, but blanks around numbers: so will the next be
         return frame
 
     def _fitting(self, content: bytes) -> pl.DataFrame | None:
         """A piece in the types that the columns have so far; None where a value does not fit."""
-        import polars as pl
-
         for look_up in (False, True):
             if look_up or not self._look_up:
                 try:
@@ -219,8 +198,6 @@ class _Columns:
         return None
 
     def _schema(self, kinds: dict[str, Kind]) -> dict[str, pl.DataType]:
-        import polars as pl
-
         types: dict[Kind, pl.DataType] = {"integer": pl.Int64(), "number": pl.Float64(), "text": pl.String()}
         return {name: types[kind] for name, kind in kinds.items()}
 
@@ -233,8 +210,6 @@ class _Columns:
         columns: Container[str] = (),
         look_up: bool = True,
     ) -> pl.DataFrame:
-        import polars as pl
-
         return pl.read_csv(
             content,
             has_header=False,
@@ -248,8 +223,6 @@ class _Columns:
 
     def _look_at(self, piece: Piece) -> None:
         """Tell the kinds of the columns by the first rows."""
-        import polars as pl
-
         frame = self._texts(piece, self._content(piece), rows=_SAMPLE_ROWS)
         if not is_wide(frame):
             self._convert(self._stripped(frame), 0)
@@ -263,36 +236,25 @@ class _Columns:
 
     def _texts(self, piece: Piece, content: bytes, *, rows: int | None = None) -> pl.DataFrame:
         """All columns as text, as written. Raises what is wrong with the piece, located."""
-        import polars as pl
-
         try:
             return self._parsed(content, dict.fromkeys(self._kinds, "text"), rows=rows)
         except pl.exceptions.PolarsError as error:
-            raise self._fault(piece) or DataError(f"{self._path}: {_first_line(error)}") from None
-
-    def _strings(self, piece: Piece, content: bytes) -> pl.DataFrame:
-        """All columns as text without blanks around it. Raises what is wrong with the piece, located."""
-        frame = self._texts(piece, content)
-        self._check_width(frame, piece, content)
-        return self._stripped(frame)
+            reason = str(error).split("\n", 1)[0]
+            raise self._fault(piece) or DataError(f"{self._path}: {reason}") from None
 
     def _stripped(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Text without blanks around it, null where nothing or a word for "missing" is left."""
-        import polars as pl
-
         text = pl.col(pl.String).str.strip_chars()
         return frame.with_columns(pl.when(~text.is_in(self._missing)).then(text))
 
     def _convert(self, strings: pl.DataFrame, number: int) -> pl.DataFrame:
         """Text as what the columns hold, which becomes wider where a value does not fit."""
-        import polars as pl
-
-        wider: dict[Kind, tuple[pl.DataType, Kind]] = {
-            "integer": (pl.Int64(), "number"),
-            "number": (pl.Float64(), "text"),
-        }
+        wider: tuple[tuple[Kind, pl.DataType, Kind], ...] = (
+            ("integer", pl.Int64(), "number"),
+            ("number", pl.Float64(), "text"),
+        )
         typed = strings
-        for kind, (dtype, next_kind) in wider.items():
+        for kind, dtype, next_kind in wider:
             names = [name for name, of_column in self._kinds.items() if of_column == kind]
             if not names:
                 continue
@@ -308,8 +270,6 @@ class _Columns:
 
     def _as_number(self, texts: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         """Numbers of texts, null where one is none."""
-        import polars as pl
-
         if self._dialect.decimal_comma:
             # Points beside decimal commas group thousands, which is decided when the whole column is known.
             texts = pl.when(~texts.str.contains(".", literal=True)).then(texts.str.replace(",", ".", literal=True))
@@ -329,8 +289,6 @@ class _Columns:
             frames[number] = frames[number].with_columns(text[name] for name in names if number < self._late[name])
 
     def _check_numbers(self, frame: pl.DataFrame, ends: Mapping[str, Ends], piece: Piece) -> None:
-        import polars as pl
-
         for name, found in ends.items():
             if max(-(found.low or 0), found.high or 0) > MAX_FLOAT32:
                 row = frame.select((pl.col(name).abs() > MAX_FLOAT32).fill_null(value=False).arg_max()).item()
@@ -443,16 +401,14 @@ def records(piece: Piece, dialect: Dialect, *, strict: bool = False) -> Iterator
 
 def locate(piece: Piece, dialect: Dialect, row: int, column: int) -> tuple[int, int, str]:
     """Line and column, both from 1, of a field, and its text; ``row`` counts from the first of the piece."""
-    for number, (line, record) in enumerate(records(piece, dialect)):
-        if number == row:
-            begin = 0
-            for _ in range(line - piece.line):
-                begin = piece.content.find(b"\n", begin) + 1
-            offset = _field_offset(piece.content[begin:], dialect, column)
-            before = piece.content[begin : begin + offset]
-            within = before.decode(errors="replace").rsplit("\n", 1)[-1]
-            return line + before.count(b"\n"), len(within) + 1, record[column].strip() if column < len(record) else ""
-    raise IndexError(row)
+    line, record = next(islice(records(piece, dialect), row, None))
+    begin = 0
+    for _ in range(line - piece.line):
+        begin = piece.content.find(b"\n", begin) + 1
+    offset = _field_offset(piece.content[begin:], dialect, column)
+    before = piece.content[begin : begin + offset]
+    within = before.decode(errors="replace").rsplit("\n", 1)[-1]
+    return line + before.count(b"\n"), len(within) + 1, record[column].strip() if column < len(record) else ""
 
 
 def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
@@ -479,7 +435,3 @@ def _field_offset(content: bytes, dialect: Dialect, column: int) -> int:
     if dialect.separator != BLANKS:
         offset += len(content[offset:]) - len(content[offset:].lstrip(blanks))
     return offset
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import polars as pl
 
 from mlptrain.errors import DataError
+from mlptrain.sources.facts import MAX_FLOAT32
 from mlptrain.sources.tables.content import Content, Lines, Wishes
 from mlptrain.sources.tables.dialect import is_number
 from mlptrain.system.text import printable
-
-if TYPE_CHECKING:
-    import polars as pl
-
-MAX_FLOAT32 = 3.4028234663852886e38
 
 
 def plain_columns(frame: pl.DataFrame, path: Path, wishes: Wishes, *, lines: Lines | None, name: str) -> Content:
@@ -21,8 +18,6 @@ def plain_columns(frame: pl.DataFrame, path: Path, wishes: Wishes, *, lines: Lin
 
     Raises DataError for a frame without rows or columns, and for infinite numbers.
     """
-    import polars as pl
-
     if not frame.height or not frame.width:
         raise DataError(f"{path} holds no rows")
     nested = [column for column, dtype in frame.schema.items() if dtype.is_nested() or dtype in (pl.Binary, pl.Object)]
@@ -39,8 +34,6 @@ def plain_columns(frame: pl.DataFrame, path: Path, wishes: Wishes, *, lines: Lin
 
 
 def _plain(column: pl.Expr, dtype: pl.DataType, codes: list[float], wishes: Wishes) -> pl.Expr:
-    import polars as pl
-
     if dtype == pl.Null:
         return column.cast(pl.String)
     if dtype == pl.Boolean:
@@ -67,8 +60,6 @@ def _plain(column: pl.Expr, dtype: pl.DataType, codes: list[float], wishes: Wish
 
 def check_finite(frame: pl.DataFrame, path: Path, lines: Lines | None) -> None:
     """Raise DataError where a number is infinite or too large for single precision, with its place."""
-    import polars as pl
-
     floats = frame.select(pl.col(pl.Float64, pl.Float32).fill_nan(None).abs().max())
     for name, largest in zip(floats.columns, floats.row(0) if floats.width else (), strict=True):
         if largest is not None and largest > MAX_FLOAT32:

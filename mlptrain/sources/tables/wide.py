@@ -7,10 +7,8 @@ are read in half a second.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import polars as pl
+import polars as pl
 
 _MANY = 1000  # columns, below which it is no matter
 
@@ -22,8 +20,6 @@ def is_wide(frame: pl.DataFrame) -> bool:
 
 def together(frame: pl.DataFrame) -> pl.Series:
     """The values of all columns, which are of one type, one column after the other."""
-    import polars as pl
-
     return pl.concat(values.alias("") for values in frame.get_columns()).rechunk()
 
 

@@ -30,7 +30,7 @@ from mlptrain.spec.comparison.candidates import (
     log_grid_values,
     unusable_name,
 )
-from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
+from mlptrain.spec.comparison.changes import changed_spec, form_at, is_unknown, path_of
 from mlptrain.spec.comparison.grids import is_ordered
 from mlptrain.spec.comparison.rules import BASE_RULES
 from mlptrain.spec.comparison.sections import Arm, Candidate
@@ -211,7 +211,7 @@ class SettingsReader:
             yield from grids
         elif not isinstance(value, list) or ((form := form_at(path)) == "list" and not _of_lists(value)):
             yield path, Values(at, [value])
-        elif form == "either" and len(value) == 1 and _of_lists(value):
+        elif (len(value) == 1 and is_unknown(path)) or (form == "either" and len(value) == 1 and _of_lists(value)):
             yield path, Values(at, value)
         elif len(value) < 2:
             given = f"one; write {dotted(path)}: {described(value[0])} for a fixed value" if value else "none"

@@ -96,8 +96,8 @@ def unusable_name(key: str, section: Mapping[str, Any], what: str = "an optimize
     """What is wrong with the name of an entry of ``section``."""
     if not re.fullmatch(CANDIDATE_PATTERN, key, re.ASCII):
         yield (
-            f"{what}'s name must be at most 64 letters, digits, spaces or ._()=- and start with a letter or digit "
-            "and end with no space or '.', since it names files"
+            f"{what}'s name must be at most 64 letters (a–z, A–Z), digits, spaces or ._()=- and start with a letter or "
+            "digit and end with no space or '.', since it names files"
         )
     keys = list(section)
     twin = next((other for other in keys[: keys.index(key)] if other.lower() == key.lower()), None)

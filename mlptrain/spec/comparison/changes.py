@@ -116,6 +116,18 @@ def form_at(path: KeyPath) -> Form:
     return "list" if kinds == {"list"} else "either"
 
 
+def is_unknown(path: KeyPath) -> bool:
+    """Whether an experiment has no such key, whatever its sections are; never where an optimizer's class decides."""
+    sections: list[type[BaseModel]] = [ExperimentSpec]
+    for part in path:
+        if any(section.model_config.get("extra") == "allow" for section in sections):
+            return False
+        if sections and not any(part in section.model_fields for section in sections):
+            return True
+        sections = sections_at(sections, str(part))
+    return False
+
+
 def _kinds(annotation: Any) -> Iterator[Form]:
     """Of every alternative that an annotation has, whether it is a list."""
     origin = get_origin(annotation)

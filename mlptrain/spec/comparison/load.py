@@ -28,13 +28,12 @@ from mlptrain.spec.study import (
     StudyReader,
     explicit_seeds,
     holds,
-    is_comparison,
-    is_search,
     measuring,
     metric_on,
     read_study,
     report_of,
 )
+from mlptrain.spec.which import is_comparison, refuse_other
 from mlptrain.system.paths import AnyPath
 
 FIRST_TUNING_SEED = 100
@@ -52,9 +51,7 @@ def load_comparison(config: Config, overrides: Overrides = ()) -> LoadedComparis
     is left out. Raises SpecError with every fault of both files.
     """
     document, folder = read_study(config, COMPARISON)
-    if is_search(document):
-        message = f"is a search, not a comparison: it has a space; run it with `mlptrain search {document.source}`"
-        raise SpecError([Fault(document.source, None, None, "", message)])
+    refuse_other(document, "comparison")
     if not is_comparison(document) and "data" in document.value:
         path = Path(document.source)
         message = (
@@ -175,7 +172,9 @@ def _load(document: Document, *, folder: Path, overrides: Overrides) -> LoadedCo
         warnings += [
             Fault(f"--set {key}", None, None, "", IGNORED) for key in reader.of_base if "base.optimizer" in key
         ]
-    warnings += [document.fault(path, message) for path, message in comparison_warnings(spec)]
+    for path, message in comparison_warnings(spec):  # of arms too that are written out as optimizers
+        written = ("arms", *path[1:]) if is_study and path[0] == "optimizers" else path
+        warnings.append(document.fault(written, message))
     return reader.loaded(spec, warnings)
 
 

@@ -17,14 +17,13 @@ from mlptrain.spec.comparison.sections import (
     Candidate,
     ComparedMetric,
     ComparisonSpec,
-    ExecutorSpec,
-    RayExecutor,
     ScoringSpec,
     TargetSpec,
     TuningSpec,
     seeds_for_verdict,
 )
 from mlptrain.spec.data import DataSpec
+from mlptrain.spec.executor import ExecutorSpec, RayExecutor
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
 from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec
@@ -42,7 +41,7 @@ def has_arms(optimizers: Mapping[str, Candidate], arms: Mapping[str, Arm]) -> It
     """One of the two sections says what is compared."""
     if not optimizers and not arms:
         example = "{SGD: {name: sgd, lr: [0.01, 0.1]}, Adam: {name: adam, lr: [0.001, 0.01]}}"
-        yield ("optimizers",), f"required key is missing; e.g. optimizers: {example}"
+        yield ("optimizers",), f"required key is missing, or arms of any keys; e.g. optimizers: {example}"
     elif optimizers and arms:
         yield ("optimizers",), "says a second time what is compared, beside arms; leave one of the two out"
 

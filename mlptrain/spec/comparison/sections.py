@@ -31,6 +31,7 @@ from mlptrain.spec.base import MAX_NUMBER, Section, ShortName
 from mlptrain.spec.comparison.changes import changed_spec, form_at, path_of
 from mlptrain.spec.comparison.grids import Side, extended, is_ordered
 from mlptrain.spec.dump import plain
+from mlptrain.spec.executor import ExecutorSpec, LocalExecutor
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 from mlptrain.spec.foreign import accepts
 from mlptrain.spec.metrics import higher_is_better, is_share
@@ -152,30 +153,6 @@ class TargetSpec(Section):
             message = "{name} is a fraction, so no trial reaches {value}; must be at most 1{hint}"
             raise PydanticCustomError("at:value", message, detail)
         return self
-
-
-class LocalExecutor(Section):
-    """Trials run in this process."""
-
-    name: Literal["local"]
-
-
-class RayExecutor(Section):
-    """Batches of trials run on the nodes of a Ray cluster."""
-
-    name: Literal["ray"]
-    address: str = Field(
-        "local",
-        pattern=r"^(local|auto|(ray://)?[A-Za-z0-9._-]{1,253}:[0-9]{1,5})$",
-        description="local starts Ray on this machine; auto finds the cluster that runs here; else HOST:PORT or "
-        "ray://HOST:PORT.",
-    )
-    gpus: float = Field(
-        1.0, ge=0.01, le=1, description="Of a GPU, what a batch that trains on one takes: 0.25 lets four share it."
-    )
-
-
-ExecutorSpec = Annotated[LocalExecutor | RayExecutor, Field(discriminator="name"), ShortName()]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import Any
 from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.rules import executor_warnings, metric_is_recorded, split_and_key
-from mlptrain.spec.comparison.sections import ComparedMetric, RayExecutor
+from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.comparison.sections import ScoringSpec as AnySplit
 from mlptrain.spec.data import DataSpec
+from mlptrain.spec.executor import RayExecutor
 from mlptrain.spec.experiment import EvaluationSpec
 from mlptrain.spec.foreign import inspect_code
 from mlptrain.spec.kinds import SEARCH
@@ -36,20 +37,18 @@ from mlptrain.spec.search.sections import (
 )
 from mlptrain.spec.search.space import read_space
 from mlptrain.spec.study import (
-    MEANT_AS_SPACE,
     NO_OPTIMIZER,
     OF_THE_BASE,
     LoadedStudy,
     StudyReader,
     explicit_seeds,
     holds,
-    is_search,
     measuring,
     metric_on,
-    misspelt_space,
     read_study,
     report_of,
 )
+from mlptrain.spec.which import is_search, meant_as, misspelt, refuse_other
 
 TRIALS = 50
 
@@ -64,14 +63,10 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     from the current one. The ``search.yaml`` in a search's folder is one too. Raises SpecError with every fault.
     """
     document, folder = read_study(config, SEARCH)
-    if (key := misspelt_space(document)) is not None:
-        raise SpecError([document.fault((key,), MEANT_AS_SPACE, key=True)])
-    if not is_search(document):
-        if {"arms", "optimizers"} & document.value.keys():
-            message = (
-                f"is a comparison, not a search: it has no space; run it with `mlptrain compare {document.source}`"
-            )
-            raise SpecError([Fault(document.source, None, None, "", message)])
+    refuse_other(document, "search")
+    if (wrong := misspelt(document, "search")) is not None:
+        raise SpecError([document.fault(wrong[:1], meant_as(wrong[1]), key=True)])
+    if "space" not in document.value:
         example = "space: {optimizer.lr: {log_uniform: [0.0001, 0.1]}}"
         message = f"is not a search: it has no space; e.g. {example} beside base: experiment.yaml"
         if {"data", "model"} & document.value.keys() and "base" not in document.value:

@@ -14,8 +14,9 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from mlptrain.spec.base import Section, ShortName
-from mlptrain.spec.comparison.sections import ComparedMetric, ExecutorSpec, LocalExecutor, Seed, Seeds
+from mlptrain.spec.comparison.sections import ComparedMetric, Seed, Seeds
 from mlptrain.spec.dump import plain
+from mlptrain.spec.executor import ExecutorSpec, LocalExecutor
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
 
 MAX_TRIALS = 10_000

@@ -18,11 +18,12 @@ from typing import Any, get_args
 from mlptrain.errors import Fault, SpecError
 from mlptrain.spec.comparison.arms import Base, Changing, SettingsReader, Values, example_of, is_section
 from mlptrain.spec.comparison.candidates import FaultyError
-from mlptrain.spec.comparison.changes import form_at
+from mlptrain.spec.comparison.changes import form_at, is_unknown
 from mlptrain.spec.dump import plain
 from mlptrain.spec.hints import value_hint
 from mlptrain.spec.overrides import key_path
 from mlptrain.spec.reader import Document, KeyPath, dotted
+from mlptrain.spec.rules import Finding
 from mlptrain.spec.search.sections import Choice, Choices, Range, RangeName
 from mlptrain.spec.search.setting import decides, put_all
 from mlptrain.spec.wording import described
@@ -64,8 +65,8 @@ def read_space(document: Document, base: Base | None) -> tuple[dict[str, Choice]
                 for index in (0, 1):
                     listed.positions["space", key, index] = document.position((*at, index))
             found = reader.values_of({key: listed.value["space"][key]})
-            if any(not of.is_grid for of in found.values()) or len(found) > 1:
-                raise FaultyError([((key,), _one_point(key, value))])
+            if len(found) > 1 or not (is_unknown(key_path(key) or ()) or all(of.is_grid for of in found.values())):
+                raise FaultyError([_not_several(key, value)])
         except FaultyError as error:
             faults += [document.fault(("space", *at), message) for at, message in error.findings]
             continue
@@ -92,6 +93,8 @@ def _with_lists(document: Document) -> Document:
 
 def _range(key: str, value: Any) -> Range | None:
     """A range; None for what is a list of values. Raises FaultyError."""
+    if value and not isinstance(value, dict) and is_unknown(key_path(key) or ()):
+        return None  # which is its fault, however many values it has
     if isinstance(value, list):
         if len(value) < 2:
             raise FaultyError([((key,), _one_point(key, value))])
@@ -163,6 +166,14 @@ def _as_of_a_range(fault: Fault, document: Document) -> Fault:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _not_several(key: str, value: Any) -> Finding:
+    """What is wrong with a list that a key takes as one value, such as one of lists and numbers."""
+    if any(isinstance(item, list) for item in value):
+        place, item = next((place, item) for place, item in enumerate(value) if not isinstance(item, list))
+        return (key, place), f"must be a list as the values beside it are, got {described(item)}; write {[item]}"
+    return (key,), _one_point(key, value)
 
 
 def _one_point(key: str, value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlptrain.sources.tables import read_table
+from mlptrain.sources.tables.read import read_table
 from tests.sources.tables.conftest import Write
 
 AMOUNTS: dict[str, tuple[list[str], list[float] | None]] = {

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mlptrain.sources import tables
-from mlptrain.sources.tables import Table
+from mlptrain.sources.tables import read
 from mlptrain.sources.tables.cache import finish_writing
+from mlptrain.sources.tables.table import Table
 from tests.sources.tables.conftest import Write
 
 TEXT = "x,k,d\n" + "".join(f'{i / 8},"a ""{i % 5}""",2020-01-{i % 28 + 1:02d}\n' for i in range(500)) + ",oops,\n"
@@ -28,7 +28,7 @@ def _every_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read_table(path: Path, **options: Sequence[str]) -> Table:
     """The table, once it is kept."""
-    table = tables.read_table(path, **options)  # type: ignore[arg-type]
+    table = read.read_table(path, **options)  # type: ignore[arg-type]
     finish_writing()
     return table
 
@@ -129,9 +129,8 @@ def test_the_least_recently_used_goes_first(write: Write, cache: Path, monkeypat
 KILLED = """
 import os, resource, signal, sys
 from pathlib import Path
-from mlptrain.sources import tables
 from mlptrain.sources.tables import cache
-
+from mlptrain.sources.tables import cache, read
 path, moment = Path(sys.argv[1]), sys.argv[2]
 cache.WORTH_KEEPING = 0
 if moment == "amid the columns":  # the system ends a process that writes beyond the largest file
@@ -148,7 +147,7 @@ else:
         if len(done) == count:
             os.kill(os.getpid(), signal.SIGKILL)
     os.replace = moved
-tables.read_table(path)
+read.read_table(path)
 cache.finish_writing()
 """
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlptrain.errors import DataError
-from mlptrain.sources.tables import read_table
+from mlptrain.sources.tables.read import read_table
 from mlptrain.system import memory
 from tests.sources.tables.conftest import Write
 

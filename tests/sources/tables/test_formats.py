@@ -14,8 +14,8 @@ import pytest
 from scipy.io import arff
 from sklearn.datasets import load_svmlight_file
 
-from mlptrain.sources.tables import read_table
 from mlptrain.sources.tables.given import as_table
+from mlptrain.sources.tables.read import read_table
 from tests.sources.tables.conftest import Write
 
 

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from mlptrain.errors import DataError
-from mlptrain.sources.tables import Like, Table, read_table
+from mlptrain.sources.tables.read import read_table
+from mlptrain.sources.tables.table import Like, Table
 from tests.sources.tables.conftest import Write
 
 

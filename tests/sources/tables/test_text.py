@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from mlptrain.errors import DataError
-from mlptrain.sources.tables import read_table
+from mlptrain.sources.tables.read import read_table
 from tests.sources.tables.conftest import Write
 
 HEADER, NONE = "separator ',', header", "separator ',', no header"

@@ -15,10 +15,10 @@ import torch
 from mlptrain.data.tabular import Columns
 from mlptrain.errors import DataError
 from mlptrain.sources.facts import Column, DataFacts
-from mlptrain.sources.tables import read_table
 from mlptrain.sources.tables.encode import encode_inputs, encode_labels
 from mlptrain.sources.tables.files import ahead
 from mlptrain.sources.tables.narrow import narrowed
+from mlptrain.sources.tables.read import read_table
 from mlptrain.sources.tables.table import Part, Table
 from mlptrain.spec.table import FileTable
 from mlptrain.system import memory

@@ -1,4 +1,8 @@
-"""Where batches of trials run: in this process, or on the nodes of a Ray cluster, with the same results to the byte."""
+"""Where jobs run: in this process, or on the nodes of a Ray cluster, with the same results to the byte.
+
+A job is what one worker trains: a batch of a study's trials, or some of the learning rates that are tried side by side.
+What a job is does not depend on where it runs.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from mlptrain.comparison.trials import TrialBatch, failed, run_batch, software
-from mlptrain.errors import MachineError, MlptrainError, UserError
-from mlptrain.runs.comparison import TrialRecord
-from mlptrain.spec.comparison.sections import ExecutorSpec, RayExecutor
+import mlptrain
+from mlptrain.errors import MachineError, MlptrainError, UserError, is_out_of_memory
+from mlptrain.sources.held import contents_held, holding_contents
+from mlptrain.spec.executor import ExecutorSpec, RayExecutor
 from mlptrain.spec.foreign import code_allowed, code_of, code_shipped, is_code_allowed
+from mlptrain.spec.optimizer import OptimizerSpec
+from mlptrain.training.device import ResolvedDevice
 
-RETRIES = 3  # of a batch whose worker died or was killed for its memory; one that ends so each time has failed
+RETRIES = 3  # of a job whose worker died or was killed for its memory; one that ends so each time has failed
 CONNECT_SECONDS = 30.0
 _PROBE = """
 import sys, ray
@@ -33,34 +39,48 @@ except Exception as error:
 """
 _SECONDS_BETWEEN_CHECKS = 2.0
 
-OnDone = Callable[[list[TrialRecord]], None]
-OnAdvance = Callable[[float], None]  # so many more trials are done; parts of trials count
+OnAdvance = Callable[[float], None]  # so much more is done, in the unit of a job's size
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Job(Protocol[Result_co]):
+    """What one worker trains, in this process or another; picklable."""
+
+    @property
+    def resolved(self) -> ResolvedDevice:
+        """Device, precision and threads, which are those of the machine of the command."""
+
+    @property
+    def size(self) -> float:
+        """How much there is to do, in the unit in which progress is told."""
+
+    def optimizers(self) -> Iterable[OptimizerSpec]:
+        """The optimizers that are needed; of the user's own ones the modules are sent along."""
+
+    def run(self, on_advance: OnAdvance) -> Result_co:
+        """Do it, and tell ``on_advance`` of all of its size. Raises the errors of mlptrain.errors."""
+
+    def failed(self, reason: str) -> Result_co:
+        """What it gives where its worker died each time, unless that is a MachineError."""
 
 
 class Local:
-    """One batch after the other in this process."""
+    """One job after the other in this process."""
 
-    def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
-        """Run all batches. Raises DataError or MachineError where the data cannot be had."""
-        for batch in batches:
-            share, reached = len(batch.trials) / batch.base.training.epochs, 0
-
-            def reach(epoch: int, share: float = share) -> None:
-                nonlocal reached
-                on_advance(share * (epoch - reached))
-                reached = epoch
-
-            on_done(run_batch(batch, on_epoch=reach))
-            reach(batch.base.training.epochs)  # where all models have diverged, no further epoch is reported
+    def run(self, jobs: Sequence[Job[Result]], on_done: Callable[[Result], None], on_advance: OnAdvance) -> None:
+        """Run all jobs. Raises what a job raises."""
+        for job in jobs:
+            on_done(job.run(on_advance))
 
     def close(self) -> None:
         """Nothing to do."""
 
 
 class Ray:
-    """Batches as Ray tasks. Ray restarts a task whose worker dies, on a node that is alive.
+    """Jobs as Ray tasks. Ray restarts a task whose worker dies, on a node that is alive.
 
-    A batch that trains on a GPU takes ``gpus`` of one, in ten-thousandths, as Ray counts.
+    A job that trains on a GPU takes ``gpus`` of one, in ten-thousandths, as Ray counts.
     """
 
     def __init__(self, address: str, *, gpus: float = 1.0) -> None:
@@ -69,23 +89,23 @@ class Ray:
         self._is_ours = False
         self._cpus = 0
 
-    def run(self, batches: list[TrialBatch], on_done: OnDone, on_advance: OnAdvance) -> None:
-        """Run all batches.
+    def run(self, jobs: Sequence[Job[Result]], on_done: Callable[[Result], None], on_advance: OnAdvance) -> None:
+        """Run all jobs.
 
-        Raises UserError for a cluster that is not there or cannot train, and what a batch raises.
+        Raises UserError for a cluster that is not there or cannot train, and what a job raises.
         """
         self._connect()
-        tasks = self._submit(batches)
+        tasks = self._submit(jobs)
         checked = time.monotonic()
         while tasks:
             done, _ = self._ray.wait(list(tasks), timeout=_SECONDS_BETWEEN_CHECKS)
             for task in done:
-                batch = tasks.pop(task)
-                on_done(self._records(task, batch))
-                on_advance(len(batch.trials))
+                job = tasks.pop(task)
+                on_done(self._result(task, job))
+                on_advance(job.size)
             if time.monotonic() - checked > _SECONDS_BETWEEN_CHECKS:
                 checked = time.monotonic()
-                if self._largest_node(batches[0]) < self._cpus:  # no node is left that could ever run what waits
+                if self._largest_node(jobs[0].resolved.device) < self._cpus:  # none is left that could run what waits
                     for task in tasks:
                         self._ray.cancel(task)
                     tasks = self._submit(list(tasks.values()))
@@ -96,40 +116,41 @@ class Ray:
             self._ray.shutdown()
             self._is_ours = False
 
-    def _submit(self, batches: list[TrialBatch]) -> dict[Any, TrialBatch]:
-        """A task for each batch. It gets as many CPUs as it has threads, or all of the largest node.
+    def _submit(self, jobs: Sequence[Job[Result]]) -> dict[Any, Job[Result]]:
+        """A task for each job. It gets as many CPUs as it has threads, or all of the largest node.
 
         Beside a GPU one is enough, so that CPUs are not what its other parts lie idle for. Ray sets OMP_NUM_THREADS in
-        its workers by what a task asks for; ``run_batch`` sets the plan's number itself.
+        its workers by what a task asks for; a job sets its own number itself.
         """
-        resolved = batches[0].resolved
+        resolved = jobs[0].resolved
         gpus = 0.0 if resolved.device == "cpu" else self._gpus
-        self._cpus = min(1 if gpus else resolved.threads, self._largest_node(batches[0]))
+        self._cpus = min(1 if gpus else resolved.threads, self._largest_node(resolved.device))
         task = self._ray.remote(num_cpus=self._cpus, num_gpus=gpus, max_retries=RETRIES)(run_on_node)
-        return {task.remote(batch, software(), is_code_allowed(), _code(batch)): batch for batch in batches}
+        held = self._ray.put(contents_held())  # once for all tasks
+        # The user's modules are read here: the node may be another machine, where they do not lie.
+        return {task.remote(job, software(), is_code_allowed(), code_of(job.optimizers()), held): job for job in jobs}
 
-    def _records(self, task: Any, batch: TrialBatch) -> list[TrialRecord]:
+    def _result(self, task: Any, job: Job[Result]) -> Result:
         try:
-            records: list[TrialRecord] = self._ray.get(task)
+            result: Result = self._ray.get(task)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, MlptrainError):
                 raise error.cause from None
             reason = str(error.cause).strip().splitlines()[0]
             raise MachineError(
-                f"executor ray: a node cannot run a batch of trials ({type(error.cause).__name__}: {reason}); every "
+                f"executor ray: a node cannot run its task ({type(error.cause).__name__}: {reason}); every "
                 f"node needs mlptrain {software()['mlptrain']} installed"
             ) from error
         except self._ray.exceptions.RayError as error:
-            return failed(batch, f"{type(error).__name__}: {error}")
-        return records
+            return job.failed(f"{type(error).__name__}: {error}")
+        return result
 
-    def _largest_node(self, batch: TrialBatch) -> int:
+    def _largest_node(self, device: str) -> int:
         """CPUs of the largest node that is alive and, for training on a GPU, has one. Raises UserError without any."""
-        device = batch.resolved.device
         needs_gpu = device != "cpu"
         if needs_gpu and device != "cuda:0":
             raise UserError(
-                f"executor ray gives every batch a GPU, or its part of one, which torch then calls cuda:0; got "
+                f"executor ray gives every task a GPU, or its part of one, which torch then calls cuda:0; got "
                 f"device {device}, take cuda"
             )
         usable = [
@@ -202,36 +223,45 @@ class Ray:
 
 
 def run_on_node(
-    batch: TrialBatch, expected: dict[str, str], allow_code: bool = False, code: Mapping[str, bytes] | None = None
-) -> list[TrialRecord]:
-    """On a worker: train a batch with the software of the plan, and with ``code`` for the user's own modules.
+    job: Job[Result],
+    expected: Mapping[str, str],
+    allow_code: bool = False,
+    code: Mapping[str, bytes] | None = None,
+    held: Mapping[str, Any] | None = None,
+) -> Result:
+    """On a worker: do a job with the software of the command.
 
-    Raises UserError where the node has other software, or lacks what the batch needs.
+    ``code`` are the user's own modules, and ``held`` the data that are in the memory of the command. Raises UserError
+    where the node has other software, or lacks what the job needs.
     """
     node = f"executor ray: node {socket.gethostname()}"
     if (here := software()) != expected:
         raise UserError(
-            f"{node} has {_listed(here)}, the plan is for {_listed(expected)}; results would differ, so install the "
-            "same versions on every node"
+            f"{node} has {_listed(here)}, the command runs with {_listed(expected)}; results would differ, so install "
+            "the same versions on every node"
         )
-    if batch.resolved.device != "cpu" and not torch.cuda.is_available():
+    if job.resolved.device != "cpu" and not torch.cuda.is_available():
         raise UserError(
             f"{node} was started with a GPU that torch cannot use; install its driver, or start the node with "
             "--num-gpus 0"
         )
     try:
-        with code_allowed(allow_code), code_shipped(code or {}):
-            return run_batch(batch)
+        with code_allowed(allow_code), code_shipped(code or {}), holding_contents(held or {}):
+            return job.run(lambda _: None)
     except MlptrainError as error:
         raise (MachineError if isinstance(error, MachineError) else UserError)(f"{node}: {error}") from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MachineError(f"{node} is out of memory; give each node fewer tasks at a time, or more memory") from None
 
 
-def _code(batch: TrialBatch) -> dict[str, bytes]:
-    """The user's own modules that a batch imports: its node may be another machine, where they do not lie."""
-    return code_of(trial.experiment(batch.base).spec.optimizer for trial in batch.trials)
+def software() -> dict[str, str]:
+    """The versions of what decides the bits of a result."""
+    return {"mlptrain": mlptrain.__version__, "torch": str(torch.__version__)}
 
 
-def _listed(versions: dict[str, str]) -> str:
+def _listed(versions: Mapping[str, str]) -> str:
     return " and ".join(f"{name} {version}" for name, version in versions.items())
 
 
@@ -239,5 +269,5 @@ Executor = Local | Ray
 
 
 def make_executor(spec: ExecutorSpec) -> Executor:
-    """The executor that a comparison names."""
+    """The executor that a section names."""
     return Ray(spec.address, gpus=spec.gpus) if isinstance(spec, RayExecutor) else Local()
