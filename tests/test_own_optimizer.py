@@ -67,6 +67,20 @@ def test_nothing_is_imported_without_being_allowed(call: Call, folder: Path, com
     assert not is_code_allowed()
 
 
+@pytest.mark.parametrize("where", ["beside", "elsewhere"])
+def test_a_module_that_is_named_as_a_collection_is_none(
+    call: Call, folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """As the folder one works in hides what is installed under ``python -m``."""
+    hiding = folder if where == "beside" else tmp_path_factory.mktemp("hiding")
+    (hiding / "schedulefree.py").write_text(f"open({str(folder / 'imported')!r}, 'w')\n")
+    monkeypatch.delitem(sys.modules, "schedulefree", raising=False)
+    monkeypatch.syspath_prepend(str(hiding))
+    found = call("check", str(config(folder, "'schedulefree:SGDScheduleFree'")))
+    assert (found.code, "is code: importing" in found.err) == (2, True)
+    assert not (folder / "imported").exists()
+
+
 @pytest.mark.parametrize("command", [("data", "show"), ("plot", "samples"), ("plot", "histogram")])
 def test_what_is_drawn_of_data_needs_no_leave(call: Call, folder: Path, command: tuple[str, str]) -> None:
     out = [] if command[0] == "data" else ["--out", str(folder / "picture.png")]
