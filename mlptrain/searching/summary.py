@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlptrain.comparison.trials import Trial
 from mlptrain.report.comparison.budgets import around_half
@@ -19,6 +20,7 @@ from mlptrain.spec.comparison.sections import Arm
 from mlptrain.spec.metrics import figure_text
 from mlptrain.spec.optimizer import Foreign
 from mlptrain.spec.search.sections import Choice, Range
+from mlptrain.spec.search.setting import as_written
 
 EDGE = 0.05  # the part of a range at each end that counts as its edge, on the scale that values are drawn on
 
@@ -63,11 +65,12 @@ def summarise(
 ) -> SearchSummary:
     """The summary of a search whose trials are all recorded; ``tested`` names those whose settings read test rows."""
     spec, best = plan.spec, best_of(plan, drawn)
+    written = as_written(spec.space)
     trials = [
         Tried(
             number=number,
             trial=one.name,
-            changes=one.setting,
+            changes={key: _as_in(written[key], spec.space[key], value) for key, value in one.setting.items()},
             status="infeasible" if one.record is None else one.record.status,
             reason=one.reason,
             epochs=0 if one.record is None else _epochs(one.record),
@@ -86,7 +89,7 @@ def summarise(
         plan=plan.digest,
         method=spec.method,
         metric=spec.judged_by,
-        space={key: choice.plain() for key, choice in spec.space.items()},
+        space={key: choice.plain() for key, choice in written.items()},
         budget=spec.budget,
         asked=len(trials),
         epochs=spec.base.training.epochs,
@@ -102,6 +105,13 @@ def summarise(
         half=Half(trials=half, number=of_half, value=None if of_half is None else trials[of_half].value),
         sentence=_sentence(plan, None if best is None else trials[best], validation, test),
     )
+
+
+def _as_in(written: Choice, choice: Choice, value: Any) -> Any:
+    """A drawn value as the file has it, which differs of sections alone."""
+    if isinstance(written, Range) or isinstance(choice, Range) or written is choice:
+        return value
+    return written.values[choice.values.index(value)]
 
 
 def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str:

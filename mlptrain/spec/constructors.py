@@ -75,6 +75,19 @@ def defaults_of(name: str) -> Mapping[str, Any]:
     return _inspected[name].defaults if name in _inspected else {}
 
 
+def without_filled_in(section: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The section without what ``inspect_code`` has written out, but for what tells it from others ``alike`` in name.
+
+    A value that was given and is the constructor's default is not told from one that was filled in.
+    """
+    usual = {"path": section.get("path")} | {key: _plain(one) for key, one in defaults_of(str(section["name"])).items()}
+    return {
+        key: value
+        for key, value in section.items()
+        if key != "sha256" and (key not in usual or value != usual[key] or any(one.get(key) != value for one in alike))
+    }
+
+
 def takes(name: str, key: str) -> bool:
     """Whether the constructor of an inspected class has the argument ``key``."""
     return name in _inspected and _inspected[name].takes(key)

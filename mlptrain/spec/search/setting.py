@@ -7,7 +7,7 @@ searched. Beside the others it does not count, and a trial leaves it out.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,11 +17,12 @@ from mlptrain.errors import SpecError
 from mlptrain.spec.base import TAGS, names_of, sections_at, tag_of
 from mlptrain.spec.comparison.changes import in_order_of_depth, path_of, put_change, sections_named
 from mlptrain.spec.comparison.rules import BASE_RULES
-from mlptrain.spec.constructors import inspect_code, takes
+from mlptrain.spec.constructors import inspect_code, takes, without_filled_in
 from mlptrain.spec.dump import plain
 from mlptrain.spec.experiment import Experiment, ExperimentSpec
 from mlptrain.spec.load import check
 from mlptrain.spec.reader import Document, KeyPath
+from mlptrain.spec.search.sections import Choice, Choices, Range
 
 
 def that_counts(base: ExperimentSpec, setting: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +48,39 @@ def decides(chosen: KeyPath, path: KeyPath) -> bool:
     """Whether the value at one key may say if another one belongs: that is inside of it, or beside it as a name."""
     around = chosen[:-1] if chosen[-1] in TAGS and len(chosen) > 1 else chosen
     return chosen != path and len(around) < len(path) and path[: len(around)] == around
+
+
+def as_written(space: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The space with sections as its file has them: without what other keys of the space set, and what was filled in.
+
+    A key whose sections would no longer differ keeps them as they are.
+    """
+    paths = {key: path_of(key) for key in space}
+    inside = {
+        key: [other[len(path) :] for other in paths.values() if len(other) > len(path) and other[: len(path)] == path]
+        for key, path in paths.items()
+    }
+    return {key: _sections_as_written(choice, inside[key]) for key, choice in space.items()}
+
+
+def _sections_as_written(choice: Choice, inside: Sequence[KeyPath]) -> Choice:
+    if isinstance(choice, Range) or not any(isinstance(value, dict) for value in choice.values):
+        return choice
+    sections = [value for value in choice.values if isinstance(value, dict)]
+    values = []
+    for value in copy.deepcopy(choice.values):
+        if isinstance(value, dict):
+            name = value.get("name")
+            if ":" in str(name):  # an optimizer by its import path
+                value = without_filled_in(value, [one for one in sections if one.get("name") == name])
+            for *within, key in inside:
+                at = value
+                for part in within:
+                    at = at.get(part) if isinstance(at, dict) else None
+                if isinstance(at, dict):
+                    at.pop(key, None)
+        values.append(value)
+    return Choices(values) if all(values.count(value) == 1 for value in values) else choice
 
 
 def why_not(base: Experiment, changes: Mapping[str, Any]) -> str | None:
