@@ -163,7 +163,7 @@ def test_the_rule() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (1e-9, 1e-7, "no rate is suggested"),
+        (1e-9, 1e-7, "no rate is suggested: try higher rates, e.g. --from 1e-07 --to 0.001"),
         (1e-5, 1e-3, "lowest at the highest rate tried, 0.001: try higher ones, up to 0.1"),
         (0.05, 10.0, "the lowest rate tried, 0.05, does nearly as well as the best: try lower ones, from 0.0005 on"),
     ],
@@ -173,6 +173,23 @@ def test_what_the_range_leaves_open(low: float, high: float, words: str) -> None
     [warning] = found.warnings
     assert words in warning
     assert (found.suggestion is None) == (found.yaml == "") == (low == 1e-9)
+
+
+def test_where_every_rate_diverges_lower_ones_are_to_try() -> None:
+    x, y, curvature = parabola()
+    low, high = 8 / curvature, 64 / curvature
+    found = mlptrain.lr_find(LINEAR, data=(x, y), low=low, high=high, rates=3, steps=30)
+    assert (found.diverges, found.suggestion) == ((True,) * 3, None)
+    assert found.reason == f"nothing is learnt: every rate diverges, from {low:g} on"
+    assert found.warnings == (f"no rate is suggested: try lower rates, e.g. --from {low / 1e4:g} --to {low:g}",)
+    lower = mlptrain.lr_find(LINEAR, data=(x, y), low=low / 1e4, high=low, rates=9, steps=30)
+    assert lower.suggestion is not None
+    left, right = found.figure.axes[:2]
+    shown = [line for line in right.lines if np.isfinite(np.asarray(line.get_ydata())).any()]
+    assert len(shown) == 3
+    for line in shown:
+        assert (np.asarray(line.get_ydata())[0] <= right.get_ylim()[1]).all()
+    assert left.get_ylim()[0] < found.start < left.get_ylim()[1]
 
 
 def test_losses_that_go_up_and_down_make_a_suggestion_uncertain() -> None:

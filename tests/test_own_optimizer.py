@@ -298,6 +298,37 @@ def test_its_values_are_tuned_and_searched(call: Call, folder: Path) -> None:
     assert call("train", best, "--run-dir", str(folder / "best"), "--allow-code").code == 0
 
 
+def test_a_search_shows_sections_as_they_were_written(call: Call, folder: Path) -> None:
+    """Without what was filled in, and without the rate, which another key sets; the best one needs no code here."""
+    rows = "".join(f"{n % 7},{n % 3},{int(n % 7 > 3)}\n" for n in range(200))
+    (folder / "rows.csv").write_text(f"a,b,y\n{rows}")
+    (folder / "of").mkdir()
+    (folder / "signs.py").rename(folder / "of" / "signs.py")
+    data = "{name: table, path: ../rows.csv, target: y, task: classification, validation: 0.3}"
+    (path := folder / "of" / "search.yaml").write_text(
+        f"base: {{data: {data}, model: {{hidden: [4]}}, optimizer: {{name: adam, lr: 0.5}}, training: {{epochs: 2}}}}\n"
+        "space:\n  optimizer: [{name: adam}, {name: sgd, lr: 0.7, momentum: 0.9}, {name: 'signs:SignMomentum'}]\n"
+        "  optimizer.lr: {log_uniform: [0.01, 0.1]}\nmethod: random\ntrials: 8\nscoring: {seeds: 1}\n"
+    )
+    out = folder / "out"
+    shown = call("search", str(path), "--run-dir", str(out), "--allow-code")
+    assert shown.code == 0
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    best = (out / "best.yaml").read_text()
+    sections = [{"name": "adam"}, {"name": "sgd", "momentum": 0.9}, {"name": "signs:SignMomentum"}]
+    assert summary["space"]["optimizer"] == sections
+    chosen = [trial["changes"]["optimizer"] for trial in summary["trials"]]
+    assert {section["name"] for section in chosen} == {section["name"] for section in sections}
+    assert all(section in sections for section in chosen)
+    own = chosen[summary["best"]]["name"] == "signs:SignMomentum"
+    assert f"train: mlptrain train {out / 'best.yaml'}{' --allow-code' if own else ''}\n" in shown.out
+    assert ("--allow-code" in best) == own
+    assert f"path: {folder / 'rows.csv'}\n" in best
+    before = (out / "summary.json").read_bytes()
+    assert call("search", str(out), "--allow-code").code == 0
+    assert (out / "summary.json").read_bytes() == before
+
+
 def test_learning_rates_are_not_tried_without_leave(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     refused = call("lr-find", "c.yaml")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 _SECONDS_BETWEEN_LINES = 5.0
+_LEAST_BYTES = 50_000  # that are told, as 0.1 MB
 _MAX_PAIRS = 15  # as many as six optimizers have
 
 
@@ -121,11 +122,15 @@ def show_preview(name: str, plan: Mapping[str, Any]) -> None:
     )
 
 
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= _LEAST_BYTES else "under 0.1 MB"
+
+
 def show_cost(plan: Mapping[str, Any], *, without: str, but: str = "") -> None:
     """What the trials of a plan will take."""
     say(
         f"training: about {duration(plan['seconds'])} by a probe of this machine{but}; excluding start-up, {without} "
-        f"and pictures; disk: {plan['bytes'] / 1e6:.1f} MB"
+        f"and pictures; disk: {_megabytes(plan['bytes'])}"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlptrain.cli.compare_screen import show_cost
 from mlptrain.cli.screen import say, show_table
-from mlptrain.report.comparison.words import counted
+from mlptrain.report.comparison.words import allowed, counted
 from mlptrain.report.search.notes import notes_of
 from mlptrain.report.search.words import half_text, of_importances, trial_rows, trials_text
 from mlptrain.runs.search import SearchSummary
@@ -33,21 +33,21 @@ def show_preview(spec: SearchSpec, plan: Mapping[str, Any]) -> None:
     show_cost(plan, without="the drawing of settings")
 
 
-def show_summary(folder: str, summary: SearchSummary, *, allow_code: bool = False) -> None:
+def show_summary(folder: str, summary: SearchSummary) -> None:
     """The best trials, the scores of the chosen setting, what mattered, and the sentence."""
-    head, *best = [[*row[:2], *row[4:]] for row in trial_rows(summary, once=True) if row[2] in ("status", "completed")]
+    head, *rows = [[*row[:2], *row[4:]] for row in trial_rows(summary, once=True) if row[2] in ("status", "completed")]
     title = f"the best of {trials_text(summary)} by {summary.metric.name}"
-    if best and len(summary.space) > _KEYS:  # a column for each trial: rows of so many values are too wide
-        names, *columns = zip(head, *best[:_BEST], strict=True)
+    if rows and len(summary.space) > _KEYS:  # a column for each trial: rows of so many values are too wide
+        names, *columns = zip(head, *rows[:_BEST], strict=True)
         show_table(names, columns, title=title, right=range(1, len(names)))
-    elif best:
-        show_table(head, best[:_BEST], title=title, right=(0, 1))
+    elif rows:
+        show_table(head, rows[:_BEST], title=title, right=(0, 1))
     if summary.importances:
-        rows = [
+        shares = [
             (key, f"{100 * one.mean:.0f} %", f"{100 * one.low:.0f} to {100 * one.high:.0f} %")
             for key, one in summary.importances.items()
         ]
-        show_table(("key", "share of the variance", "range"), rows, title="importances (fANOVA)", right=(1, 2))
+        show_table(("key", "share of the variance", "range"), shares, title="importances (fANOVA)", right=(1, 2))
     for note in (*notes_of(summary, Path(folder)), *of_importances(summary)):
         say(f"note: {note}")
     say(summary.sentence)
@@ -60,5 +60,5 @@ def show_summary(folder: str, summary: SearchSummary, *, allow_code: bool = Fals
         figure = first.status if value is None else f"{split}_{key} {figure_text(key, value)}"
         others = f", one of the {len(summary.scored)}" if len(summary.scored) > 1 else ""
         say(f"best.yaml: the training with seed {first.seed}{others}, by itself: {figure}")
-        allowed = " --allow-code" if allow_code else ""
-        say(f"train: mlptrain train {shlex.quote(f'{folder}/best.yaml')}{allowed}")
+        best = Path(folder) / "best.yaml"
+        say(f"train: mlptrain train {shlex.quote(str(best))}{allowed(best.read_text(encoding='utf-8'))}")

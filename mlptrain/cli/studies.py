@@ -132,7 +132,7 @@ def search(
     ] = False,
     run_dir: _RunDir = None,
     data_dir: DataDir = None,
-    code: AllowCode = False,
+    code: AllowCode = False,  # noqa: ARG001 - its callback allows it
     as_json: Json = False,
 ) -> None:
     """Search for good values of any keys; score the best setting on fresh seeds, and on test rows that no trial used.
@@ -172,7 +172,7 @@ def search(
     _show_result(
         path,
         summary.plain(),
-        lambda: show_summary(str(path), summary, allow_code=code),
+        lambda: show_summary(str(path), summary),
         as_json=as_json,
         unwritten=unwritten,
     )

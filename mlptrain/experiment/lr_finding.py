@@ -52,6 +52,7 @@ _JAGGED = (
 )
 # a table of 300 rows (penguins) 0.3 (2-core AMD EPYC, 2026-11-26)
 _FAR = 4.0  # times the suggestion: a rate that diverges and lies further above leaves open where divergence begins
+_WAY = 1e4  # from the rates that were tried to those of a next try, where none is of use
 _ABOVE = 1e-3  # of the same: a loss that ends higher than that above it diverges
 # What the first steps have no use for, or what nobody reads of them.
 _LEFT_OUT: dict[str, Any] = {"ema": 0.0, "early_stopping": None, "record_steps": False, "record_layers": False}
@@ -160,7 +161,7 @@ def lr_find(
     averaged = max(1, round(_AVERAGED * steps))
     start, *losses = (float(loss) if math.isfinite(loss) else math.inf for loss in curves[:, -averaged:].mean(axis=1))
     losses = [math.inf if step is not None else loss for loss, step in zip(losses, ended, strict=True)]
-    diverges = [loss > start + _ABOVE * abs(start) for loss in losses]
+    diverges = _diverges(losses, start)
     suggestion, reason = suggested(tried, losses, start)
     return LearningRates(
         name=experiment.name,
@@ -191,6 +192,8 @@ def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> 
     if not math.isfinite(start):
         return None, "nothing is learnt: the loss of the untrained network is not finite"
     best = min(range(len(rates)), key=lambda index: losses[index])
+    if all(_diverges(losses, start)):
+        return None, f"nothing is learnt: every rate diverges, from {rates[0]:g} on"
     if not start - losses[best] > _FALL * abs(start):
         return None, (
             f"nothing is learnt: no rate lowers the training loss by 1 % of the untrained network's, {start:.4g}"
@@ -204,6 +207,11 @@ def suggested(rates: Sequence[float], losses: Sequence[float], start: float) -> 
         f"it is the lowest rate with which the training loss falls 95 % as far, in logarithms, as with the best one: "
         f"{fell}, with {rates[best]:g} to {losses[best]:.4g}"
     )
+
+
+def _diverges(losses: Sequence[float], start: float) -> list[bool]:
+    """Whether the loss ends above that of the untrained network, by rate."""
+    return [loss > start + _ABOVE * abs(start) for loss in losses]
 
 
 def _section(experiment: Experiment, lr: float) -> str:
@@ -225,6 +233,11 @@ def _doubts(
     rates: Sequence[float], losses: Sequence[float], diverges: Sequence[bool], start: float, suggestion: float | None
 ) -> list[str]:
     """What the range of the rates leaves open, and losses that go up and down."""
+    if suggestion is None and math.isfinite(start) and all(diverges):
+        return [f"no rate is suggested: try lower rates, e.g. --from {rates[0] / _WAY:g} --to {rates[0]:g}"]
+    if suggestion is None and not any(diverges) and rates[-1] < HIGH:
+        higher = f"--from {rates[-1]:g} --to {min(HIGH, _WAY * rates[-1]):g}"
+        return [f"no rate is suggested: try higher rates, e.g. {higher}"]
     if suggestion is None:
         return ["no rate is suggested; `mlptrain train` says of a network that does not learn what holds it up"]
     doubts, best = [], rates[min(range(len(rates)), key=lambda index: losses[index])]

@@ -25,6 +25,7 @@ from mlptrain.report.arrays import (
     ReliabilityDiagram,
     Residuals,
 )
+from mlptrain.report.comparison.units import MINUS
 from mlptrain.report.curves import ALWAYS, draw_curves, draw_steps, metrics_of, plain_name, within
 from mlptrain.report.figures import draw_decisions, draw_fits, draw_reliability, draw_residuals
 from mlptrain.report.frame import render
@@ -157,7 +158,7 @@ def shown_figure(kind: str, value: float | None) -> str:
     """A figure of this kind as a table shows it, – where it is undefined."""
     if value is None:
         return "–"
-    return f"{100 * value:.2f} %" if is_share(kind) else run_figure(kind, value)
+    return f"{100 * value:.2f} %" if is_share(kind) else _with_minus(run_figure(kind, value))
 
 
 def _calibration_rows(result: RunResult | None) -> Iterator[tuple[str, ...]]:
@@ -294,7 +295,12 @@ def _importance_rows(importance: PermutationImportance) -> list[tuple[str, ...]]
 
 
 def _mean_and_spread(values: FloatArray) -> str:
-    return f"{values.mean():.4g} ± {values.std():.2g}"
+    return f"{_with_minus(f'{values.mean():.4g}')} ± {values.std():.2g}"
+
+
+def _with_minus(number: str) -> str:
+    """A number that is not for machines, with a proper minus sign."""
+    return number.replace("-", MINUS, 1) if number.startswith("-") else number
 
 
 def _as_written(config: Path) -> str:

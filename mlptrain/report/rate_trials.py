@@ -26,6 +26,7 @@ from mlptrain.report.style import (
 
 _WIDE = 8.0  # of the highest loss to the lowest that has room on a linear axis
 _ABOVE = 0.12  # of the height of an axis, over the loss of the untrained network
+_DIVERGING = 1e15  # of that loss: the height of an axis at most where all rates diverge
 _SMOOTHED = 20  # parts of a curve, each of which is one point
 _BRIGHTEST = 0.9  # of the colour map, whose end is too bright on white
 
@@ -55,7 +56,8 @@ def _draw_ends(axes: Axes, trials: RateTrials) -> None:
     fine = ~bad
     axes.set_xscale("log")
     axes.axhline(trials.start, color=QUIET, linestyle=LINE_STYLES[1], linewidth=1.1, label="untrained network")
-    axes.plot(rates[fine], losses[fine], color=COLOURS[0], marker="o", label="after the steps")
+    if fine.any():
+        axes.plot(rates[fine], losses[fine], color=COLOURS[0], marker="o", label="after the steps")
     if bad.any():
         heights = np.where(np.isfinite(losses), np.minimum(losses, top), top)
         axes.plot(
@@ -103,7 +105,12 @@ def _draw_curves(axes: Axes, trials: RateTrials) -> ScalarMappable:
 
 
 def _limits(axes: Axes, trials: RateTrials, losses: FloatArray) -> float:
-    """Give an axis of ``losses`` its ends, a little above the untrained network's at most, and return the upper one."""
+    """Give an axis of ``losses`` its ends, a little above the untrained network's at most, and return the upper one.
+
+    Where all rates diverge it reaches as far as their losses, if these are finite.
+    """
+    if all(trials.diverges) and trials.start > 0:
+        return _limits_of_diverging(axes, trials)
     shown = losses[losses <= trials.start]
     low, high = min([*shown.tolist(), trials.start]), trials.start
     if low > 0 and high > _WIDE * low:
@@ -113,6 +120,17 @@ def _limits(axes: Axes, trials: RateTrials, losses: FloatArray) -> float:
         room = _ABOVE * max(high - low, abs(high) * 0.02)
         low, top = low - room, high + 1.5 * room
     axes.set_ylim(low, top)
+    return float(top)
+
+
+def _limits_of_diverging(axes: Axes, trials: RateTrials) -> float:
+    """The same for both panels, where the losses of the steps are all there is to see."""
+    _, smoothed = _means(trials.curves)
+    known = [*smoothed[np.isfinite(smoothed) & (smoothed > 0)].tolist(), trials.start]
+    low, high = min(known), min(max(known), _DIVERGING * trials.start)
+    set_log_scale(axes)
+    top = 1.5 * max(high, _WIDE * low)
+    axes.set_ylim(low / 1.5, top)
     return float(top)
 
 

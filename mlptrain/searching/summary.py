@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlptrain.comparison.trials import Trial
 from mlptrain.report.comparison.budgets import around_half
+from mlptrain.report.comparison.words import allowed
 from mlptrain.report.search.words import spread_text, trials_text, value_text
 from mlptrain.runs.search import Edge, Half, Importance, Scored, SearchSummary, Spread, Tried
 from mlptrain.runs.trials import TrialRecord
 from mlptrain.searching.plan import SearchPlan
 from mlptrain.searching.sampling import Setting, Told
-from mlptrain.spec import to_yaml
 from mlptrain.spec.comparison.grids import Side, beyond, is_ordered
 from mlptrain.spec.comparison.sections import Arm
+from mlptrain.spec.dump import plain, yaml_text
 from mlptrain.spec.metrics import figure_text
-from mlptrain.spec.optimizer import Foreign
 from mlptrain.spec.search.sections import Choice, Range
 from mlptrain.spec.search.setting import as_written
 
@@ -124,12 +126,31 @@ def best_yaml(plan: SearchPlan, setting: Setting, summary: SearchSummary) -> str
     figures: list[str] = [first.status if first.validation is None else f"{metric.name} {first.validation}"]
     if first.test is not None:
         figures.append(f"test_{metric.key} {first.test}")
-    allowed = " --allow-code" if isinstance(spec.optimizer, Foreign) and spec.optimizer.path is not None else ""
+    text = yaml_text(_with_short_paths(plain(spec)))
     head = (
-        f"# The best of {trials_text(summary)} of {summary.name}. `mlptrain train{allowed}` on this file, on a "
+        f"# The best of {trials_text(summary)} of {summary.name}. `mlptrain train{allowed(text)}` on this file, on a "
         f"machine of the same kind, gives\n# {', '.join(figures)}\n"
     )
-    return head + to_yaml(spec)
+    return head + text
+
+
+def _with_short_paths(section: dict[str, Any]) -> dict[str, Any]:
+    """A section with paths that do not go up again, and lead to the same files."""
+    return {
+        key: _with_short_paths(value)
+        if isinstance(value, dict)
+        else _short_path(value)
+        if key == "path" and isinstance(value, str)
+        else value
+        for key, value in section.items()
+    }
+
+
+def _short_path(path: str) -> str:
+    if ".." not in Path(path).parts:
+        return path
+    real, short = os.path.realpath(path), os.path.normpath(path)  # which differ where a link is gone up from
+    return short if os.path.realpath(short) == real else real
 
 
 def _epochs(record: TrialRecord) -> int:

@@ -38,6 +38,13 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
     **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
 }
+# How files begin that are taken for a configuration and hold no text.
+_NO_TEXT = {
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"GIF8": "a picture (GIF)",
+    b"%PDF": "a PDF file",
+}
 _MAX_DIGITS = 400  # float() gives inf beyond and int() refuses 4,300; nothing in a configuration is that long
 
 
@@ -135,6 +142,8 @@ def read_file(path: Path) -> tuple[bytes, Document]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if kind := next((kind for start, kind in _NO_TEXT.items() if content.startswith(start)), ""):
+            raise refusal(source, f"is {kind}, no configuration; name a file of YAML, such as config.yaml") from None
         is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         reason = "it looks like UTF-16" if is_utf16 else f"byte {error.start} is 0x{content[error.start]:02x}"
         raise refusal(source, f"is not UTF-8 text: {reason}; save it as UTF-8") from None

@@ -124,8 +124,11 @@ def test_the_good_range_is_where_the_median_stays_within_a_point(samples: Sample
         assert medians[chosen] == max(medians.values())
         fine = np.logspace(np.log10(RATES[0]), np.log10(RATES[-1]), 30_001)
         good = fine[np.interp(np.log10(fine), np.log10(RATES), list(medians.values())) >= max(medians.values()) - 0.01]
-        assert figures(row["good range"]) == pytest.approx([good[0], good[-1]], rel=5e-3)
-        assert figures(row["width"]) == pytest.approx([np.log10(good[-1] / good[0])], abs=0.006)
+        if not any(good[0] <= rate <= good[-1] for rate in medians if rate != chosen):
+            assert (figures(row["good range"]), row["width"]) == ([chosen], "no other tried rate is as good")
+            continue
+        assert figures(row["good range"]) == pytest.approx([good[0], good[-1]], rel=0.05)  # two digits
+        assert figures(row["width"]) == pytest.approx([np.log10(good[-1] / good[0])], rel=0.05)
         assert "at least" not in row["width"]
         assert row["tried"] == "4 values"
         assert row["did not last"] == "1 of 12 trials"
@@ -147,10 +150,10 @@ def test_a_good_range_ends_at_a_value_that_diverged_and_is_open_at_the_edge(samp
     rows = {row["optimizer"]: row for row in tables_of(comparison_page(folder))["Learning rates"]}
     low, high = figures(rows["SGD"]["good range"])
     share = (0.97 - 0.965) / (0.97 - 0.5)
-    assert (low, high) == pytest.approx((0.01 * 10**-share, 0.1), rel=5e-3)
+    assert (low, high) == pytest.approx((0.01 * 10**-share, 0.1), rel=0.05)
     assert "at least" not in rows["SGD"]["width"]
     assert figures(rows["Adam"]["good range"]) == [0.001, 1]
-    assert rows["Adam"]["width"] == "at least 3.00 decades"
+    assert rows["Adam"]["width"] == "at least 3 decades"
     assert rows["AdamW"]["good range"] == "–"
     assert rows["AdamW"]["width"] == "no good range"
 

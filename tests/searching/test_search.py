@@ -300,6 +300,7 @@ def test_a_figure_is_flattered_where_fresh_seeds_are_worse_alone() -> None:
     assert noted() == [tie, flattered]
     better = {"n": 2, "mean": 0.8, "std": 0.01, "min": 0.79, "max": 0.81}
     assert noted(validation=better) == [tie, "with fresh seeds 80.00 %, better than the best trial's own 75.00 %"]
+    assert noted(validation=better | {"std": 0.06}) == noted(validation=better | {"std": None}) == [tie]  # by chance
     by_loss = {"best": 0, "metric": {"name": "validation_loss", "goal": "min"}}
     assert noted(**by_loss)[0].startswith("the best trial's own 0.5000 is flattered")
     assert "better than the best trial's own 0.5" in noted(**by_loss, validation=better | {"mean": 0.4})[0]

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mlptrain.errors import CheckpointError, Fault, SpecError, UserError
 from mlptrain.spec import load_spec
@@ -75,6 +76,14 @@ def test_utf16_is_named(tmp_path: Path, mark: bytes) -> None:
     with pytest.raises(SpecError) as told:
         read_file(path)
     assert str(told.value) == f"{path}  is not UTF-8 text: it looks like UTF-16; save it as UTF-8"
+
+
+def test_a_picture_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "c.png"
+    Image.new("L", (2, 2)).save(path)
+    with pytest.raises(SpecError) as told:
+        read_file(path)
+    assert str(told.value).startswith(f"{path}  is a picture (PNG), no configuration; ")
 
 
 @pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])

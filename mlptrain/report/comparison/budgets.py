@@ -91,11 +91,8 @@ def half_text(summary: Summary, timings: Timings) -> str | None:
     if not budget.lost:
         return "half the tuning budget would have found settings as good"
     found, all_of_it = units.value(budget.of_half), units.value(budget.best[-1])
-    most = ", the arm that it costs most" if len(known) > 1 else ""
-    return (
-        f"half the tuning budget is expected to find a validation {units.name} of {found} instead of {all_of_it} for "
-        f"{name}{most}"
-    )
+    most = f": {name} would lose most, with" if len(known) > 1 else f", {name} would have"
+    return f"with half the tuning budget{most} an expected validation {units.name} of {found} instead of {all_of_it}"
 
 
 def _changes_seconds(key: str) -> bool:

@@ -22,12 +22,13 @@ class GoodRange:
 
     Between two tried values the median is taken on the straight line between theirs, over the logarithm of the rate;
     towards a value that did not last there is no line, and the range ends. ``ends`` says whether it reaches the lowest
-    and the highest tried value, so that it may be wider.
+    and the highest tried value, so that it may be wider. ``is_alone``: no other tried rate lies in it.
     """
 
     low: float
     high: float
     ends: tuple[bool, bool]
+    is_alone: bool
 
     @property
     def decades(self) -> float:
@@ -72,7 +73,8 @@ def good_range(entry: OptimizerResult, units: Units = ACCURACY) -> GoodRange | N
     start = list(medians).index(chosen)
     low, low_end = _last_above(points[start::-1], bar)
     high, high_end = _last_above(points[start:], bar)
-    return GoodRange(low, high, (low_end, high_end))
+    is_alone = not any(low <= rate <= high for rate in medians if rate != chosen)
+    return GoodRange(low, high, (low_end, high_end), is_alone)
 
 
 def _last_above(points: Sequence[tuple[float, float]], bar: float) -> tuple[float, bool]:

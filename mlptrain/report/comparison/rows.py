@@ -96,7 +96,7 @@ def rate_rows(summary: Summary) -> Rows:
                     name,
                     words.number(entry.rate),
                     "–" if good is None else units.value(medians[entry.rate]),
-                    "–" if good is None else f"{good.low:.3g} to {good.high:.3g}",
+                    words.ends_of_good_range(entry, units),
                     words.describe_good_range(entry, units).removeprefix("good over "),
                     f"{len(medians)} values",
                     f"{outcomes.count(None)} of {len(outcomes)} trials",

@@ -15,6 +15,7 @@ from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import OptimizerResult, ScoredTrial, Summary, TimeToTarget, Verdict
 from mlptrain.spec import Experiment
 from mlptrain.spec.base import names_of, sections_at
+from mlptrain.spec.code import COLLECTIONS
 from mlptrain.spec.comparison.rules import test_rows_of_tuning
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
@@ -194,11 +195,24 @@ def epochs_and_reached(times: TimeToTarget) -> str:
 
 
 def describe_good_range(entry: OptimizerResult, units: Units = ACCURACY) -> str:
-    """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried."""
+    """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried.
+
+    Where no other tried rate lies in it, how far it reaches is not known, and no width is told.
+    """
     good = good_range(entry, units)
     if good is None:
         return "no good range"
-    return f"good over {'at least ' if any(good.ends) else ''}{good.decades:.2f} decades"
+    if good.is_alone:
+        return "no other tried rate is as good"
+    return f"good over {'at least ' if any(good.ends) else ''}{number(good.decades, digits=2)} decades"
+
+
+def ends_of_good_range(entry: OptimizerResult, units: Units = ACCURACY) -> str:
+    """``0.0032 to 0.03``; the chosen rate alone where no other tried one is as good."""
+    good = good_range(entry, units)
+    if good is None:
+        return "–"
+    return number(entry.rate) if good.is_alone else f"{good.low:.2g} to {good.high:.2g}"
 
 
 def what_failed(entry: OptimizerResult) -> list[tuple[str, list[ScoredTrial]]]:
@@ -380,8 +394,11 @@ def what(summary: Summary) -> str:
 
 
 def allowed(text: str) -> str:
-    """What the command that trains a plan or a best setting ends with: code of one's own stands there with its hash."""
-    return " --allow-code" if re.search(r"^ +path: .*\.py\W?\n +sha256: ", text, re.MULTILINE) else ""
+    """What the command that trains a plan or a best setting ends with: where it names code of one's own, an option."""
+    modules = re.findall(r"\b(?:name|base_optimizer): ['\"]?([\w.]+):\w+", text)
+    is_own = any(one != "torch.optim" and one.partition(".")[0] not in COLLECTIONS for one in modules)
+    of_file = re.search(r"^ +path: .*\.py\W?\n +sha256: ", text, re.MULTILINE)
+    return " --allow-code" if is_own or of_file else ""
 
 
 def counted(number: int, what: str) -> str:

@@ -256,7 +256,7 @@ def _label(value: Any, values: Sequence[Any]) -> str:
         return value_text(value)
     alike = [one for one in values if isinstance(one, dict) and one.get("name") == value["name"]]
     differ = [key for key, part in value.items() if any(one.get(key) != part for one in alike)]
-    return "\n".join([value_text(value["name"]), *(f"{key}: {value_text(value[key])}" for key in differ)])
+    return "\n".join([str(value["name"]), *(f"{key}: {value_text(value[key])}" for key in differ)])
 
 
 def broken(key: str, width: int = _LINE) -> str:

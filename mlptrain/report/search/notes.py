@@ -59,7 +59,7 @@ def _fresh_seeds(summary: SearchSummary) -> Iterator[str]:
     gain = (chosen.value - fresh.mean) * (1 if metric.higher_is_better else -1)
     if gain > 0:
         yield f"the best trial's own {own} is flattered, since it was chosen by it; with fresh seeds {again}"
-    elif gain < 0:
+    elif fresh.std is not None and -gain > fresh.std:
         yield f"with fresh seeds {again}, better than the best trial's own {own}"
 
 

@@ -41,9 +41,19 @@ def render_search(
         captions=_captions(summary, seconds=bool(ended_at(summary, timings))),
         words=words,
         trials=words.trial_rows(summary),
+        classes=_classes(summary),
         scored=_scored(summary),
         notes=list(notes_of(summary, folder)),
     )
+
+
+def _classes(summary: SearchSummary) -> dict[int, str]:
+    """Of the columns of the table of trials: words, lists and sections begin at the left."""
+    columns = {1: "main", 2: "text"}
+    for column, choice in enumerate(summary.choices().values(), start=4):
+        if isinstance(choice, Choices) and not all(type(value) in (int, float) for value in choice.values):
+            columns[column] = "text"
+    return columns
 
 
 def _captions(summary: SearchSummary, *, seconds: bool) -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from mlptrain.errors import DataError, UserError
 from mlptrain.sources.files import files_of
+from mlptrain.sources.tables.kinds import by_name
 from mlptrain.system.files import open_regular
 from mlptrain.system.paths import AnyPath, user_path
 from mlptrain.system.text import printable
@@ -86,7 +87,8 @@ def find_files(paths: AnyPath | Sequence[AnyPath]) -> list[Path]:
         raise DataError(str(error)) from None
     for path in found:
         if path.is_dir():
-            first = min((entry.name for entry in path.iterdir() if entry.is_file()), default="")
+            files = [entry.name for entry in path.iterdir() if entry.is_file()]
+            first = min((name for name in files if by_name(Path(name)) is not None), default="")
             hint = f", such as {path / first}, or a glob: {path / '*'}{Path(first).suffix}" if first else ""
             raise DataError(f"{path} is a folder; name a file{hint}")
         if not path.is_file():

@@ -84,6 +84,7 @@ def test_names_of_files(write: Write, tmp_path: Path) -> None:
     write("train.csv", "a,b\n1,2\n")
     write("train_10.csv", "a,b\n5,6\n")
     write("train_2.csv", "a,b\n3,4\n")
+    write("README.md", "# not a table\n")
     assert read_table(tmp_path / "train_*.csv").frame.rows() == [(3, 4), (5, 6)]
     with pytest.raises(DataError, match=r"trian\.csv: no such file or folder; did you mean 'train\.csv'"):
         read_table(tmp_path / "trian.csv")
