@@ -559,7 +559,7 @@ def test_unequal_budgets_are_said(tmp_path: Path, call: Call) -> None:
     target = ["--set", "target={metric: validation_rmse, value: 0.6}"]
     shown = call("compare", str(path), "--run-dir", str(tmp_path / "study"), *target).out
     assert "note: Tuning budgets differ, which favours the larger: tuning trials of A 0, B 2." in shown
-    assert "time to validation rmse of at most 0.6" in shown
+    assert "time to validation RMSE of at most 0.6" in shown
     summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
     for name, arm in summary["arms"].items():
         records = [r for r in records_of(tmp_path / "study") if (r["role"], r["arm"]) == ("scoring", name)]

@@ -18,7 +18,7 @@ from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.rules import test_rows_of_tuning
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
-from mlptrain.spec.metrics import is_share
+from mlptrain.spec.metrics import is_share, short_name_of
 from mlptrain.spec.optimizer import Foreign
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
@@ -175,7 +175,8 @@ def titled(summary: Summary, text: str, *, width: int = 66) -> str:
 def describe_target(target: TargetSpec) -> str:
     """``validation accuracy of at least 95 %``, or ``test loss of at most 0.1``."""
     value = f"{100 * target.value:g} %" if is_share(target.key) else f"{target.value:g}"
-    return f"{target.metric.replace('_', ' ')} of at {'least' if target.is_at_least else 'most'} {value}"
+    metric = f"{split_name(target.split)} {short_name_of(target.key)}"
+    return f"{metric} of at {'least' if target.is_at_least else 'most'} {value}"
 
 
 def target_note(summary: Summary) -> str:
@@ -253,7 +254,7 @@ def caveats(summary: Summary) -> list[str]:
     notes = []
     if len(summary.seeds) < summary.seeds_for_verdict:
         notes.append(
-            f"No verdicts: {counted(len(summary.pairs), 'pair')} of {what(summary)}s need at least "
+            f"No verdicts: {counted(len(summary.pairs), 'pair')} of {what(summary)}s need{'s' if len(summary.pairs) == 1 else ''} at least "
             f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
             f"{len(summary.seeds)}."
         )
