@@ -208,6 +208,7 @@ def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
         base = spec.base.model_copy(update={"optimizer": placeholder})
         return spec.model_copy(update=update | {"base": base, "optimizers": optimizers, "arms": {}, "metric": None})
     base = measuring(spec.base, metric.key)
+    base = base if spec.target is None else measuring(base, spec.target.key)
     arms = spec.arms or as_arms(spec.optimizers, base)
     arms = {name: replace(arm, base=base) for name, arm in arms.items()}
     return spec.model_copy(update=update | {"base": base, "optimizers": {}, "arms": arms})
