@@ -294,7 +294,7 @@ def _ascend(lists: Sequence[Any]) -> bool:
 
 
 def _unequal_budgets(summary: Summary) -> Iterator[str]:
-    """In what the arms had more or less than each other: tuning trials, updates, gradients."""
+    """In what the arms had more or less than each other: tuning trials, parameters, updates, gradients."""
     kind = what(summary)
     tuned = {name: entry.tuning_trials for name, entry in summary.ranked}
     if _budgets_differ(summary):
@@ -304,6 +304,16 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
         yield (
             f"{kind.capitalize()}s differ in tuning trials, since grids were extended by the rule for "
             f"{extended(summary)}: {_by_number(tuned)}."
+        )
+    sizes = {name: entry.parameters for name, entry in summary.ranked if entry.parameters is not None}
+    if len(set(sizes.values())) > 1:
+        ends = [
+            f"{end:,} ({_and([name for name, size in sizes.items() if size == end])})"
+            for end in (min(sizes.values()), max(sizes.values()))
+        ]
+        yield (
+            f"{kind.capitalize()}s differ in parameters, from {' to '.join(ends)}: part of a difference may be the size "
+            "of the networks."
         )
     updates = {name: summary.epochs * steps for name, steps in steps_by_arm(summary).items()}
     if len(set(updates.values())) > 1:
