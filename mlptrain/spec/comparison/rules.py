@@ -23,7 +23,7 @@ from mlptrain.spec.comparison.sections import (
     seeds_for_verdict,
 )
 from mlptrain.spec.data import DataSpec
-from mlptrain.spec.executor import ExecutorSpec, RayExecutor
+from mlptrain.spec.executor import ExecutorSpec, divides_gpus
 from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
 from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec
@@ -359,7 +359,7 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
 
 def executor_warnings(executor: ExecutorSpec, training: TrainingSpec) -> Iterator[Finding]:
     """A part of a GPU that nothing trains on."""
-    if isinstance(executor, RayExecutor) and executor.gpus < 1 and training.device == "cpu":
+    if divides_gpus(executor) and training.device == "cpu":
         yield ("executor", "gpus"), "has no effect: base.training.device is cpu"
 
 
