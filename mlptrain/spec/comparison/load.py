@@ -174,7 +174,8 @@ def _load(document: Document, *, folder: Path, overrides: Overrides) -> LoadedCo
     for path, message in comparison_warnings(spec):  # of arms too that are written out as optimizers
         written = ("arms", *path[1:]) if is_study and path[0] == "optimizers" else path
         warnings.append(document.fault(written, message))
-    return reader.loaded(spec, warnings)
+    seeds = "scoring.seeds" if spec.tuning is None else "tuning.seeds and scoring.seeds"
+    return reader.loaded(spec, warnings, seeds=seeds)
 
 
 def _inspect_arms(document: Document) -> None:
