@@ -593,7 +593,8 @@ def test_a_target_may_be_in_any_metric_that_runs_record(tmp_path: Path) -> None:
     [
         ("{A: {}, B: {model.hidden: [16, 4]}, C: {model.bias: false}}", [64 * 8 + 8 + 8 * 10 + 10,
          64 * 16 + 16 + 16 * 4 + 4 + 4 * 10 + 10, 64 * 8 + 8 * 10]),
-        ("{A: {}, B: {model.members: {k: 4, kind: mini}}}", [64 * 8 + 8 + 8 * 10 + 10, 64 * 8 + 8 + 4 * 64 + 40 * 8 + 40]),
+        ("{A: {}, B: {model.members: {k: 4, kind: mini}}}",
+         [64 * 8 + 8 + 8 * 10 + 10, 64 * 8 + 8 + 4 * 64 + 40 * 8 + 40]),
         ("{A: {}, B: {model.activation: gelu}}", None),
         ("{A: {}, B: {optimizer.lr: 0.1}}", None),
     ],
@@ -617,7 +618,7 @@ def test_arms_with_networks_of_different_sizes_say_so(
 def test_parameters_are_counted_where_the_data_decide_how_wide_inputs_are(tmp_path: Path) -> None:
     """As many as the modules have that the arms train to."""
     base = {"data": "penguins", "model": {"hidden": [4]}, "optimizer": "adam", "training": {"epochs": 1}}
-    arms = {
+    arms: dict[str, dict[str, Any]] = {
         "codes": {},
         "embedded": {"model.numeric_embedding": "periodic"},
         "few": {"data.columns": {"sex": "drop"}},

@@ -253,10 +253,10 @@ def caveats(summary: Summary) -> list[str]:
     """What forbids a verdict or limits it, and where budgets were not equal."""
     notes = []
     if len(summary.seeds) < summary.seeds_for_verdict:
+        pairs, seeds = len(summary.pairs), len(summary.seeds)
         notes.append(
-            f"No verdicts: {counted(len(summary.pairs), 'pair')} of {what(summary)}s need{'s' if len(summary.pairs) == 1 else ''} at least "
-            f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
-            f"{len(summary.seeds)}."
+            f"No verdicts: {counted(pairs, 'pair')} of {what(summary)}s need{'s' if pairs == 1 else ''} at least "
+            f"{summary.seeds_for_verdict} seeds, and there {'is' if seeds == 1 else 'are'} {seeds}."
         )
     notes += [
         f"{name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
@@ -312,8 +312,8 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
             for end in (min(sizes.values()), max(sizes.values()))
         ]
         yield (
-            f"{kind.capitalize()}s differ in parameters, from {' to '.join(ends)}: part of a difference may be the size "
-            "of the networks."
+            f"{kind.capitalize()}s differ in parameters, from {' to '.join(ends)}: part of a difference may be the "
+            "size of the networks."
         )
     updates = {name: summary.epochs * steps for name, steps in steps_by_arm(summary).items()}
     if len(set(updates.values())) > 1:
