@@ -67,6 +67,20 @@ def test_nothing_is_imported_without_being_allowed(call: Call, folder: Path, com
     assert not is_code_allowed()
 
 
+@pytest.mark.parametrize("where", ["beside", "elsewhere"])
+def test_a_module_that_is_named_as_a_collection_is_none(
+    call: Call, folder: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """As the folder one works in hides what is installed under ``python -m``."""
+    hiding = folder if where == "beside" else tmp_path_factory.mktemp("hiding")
+    (hiding / "schedulefree.py").write_text(f"open({str(folder / 'imported')!r}, 'w')\n")
+    monkeypatch.delitem(sys.modules, "schedulefree", raising=False)
+    monkeypatch.syspath_prepend(str(hiding))
+    found = call("check", str(config(folder, "'schedulefree:SGDScheduleFree'")))
+    assert (found.code, "is code: importing" in found.err) == (2, True)
+    assert not (folder / "imported").exists()
+
+
 @pytest.mark.parametrize("command", [("data", "show"), ("plot", "samples"), ("plot", "histogram")])
 def test_what_is_drawn_of_data_needs_no_leave(call: Call, folder: Path, command: tuple[str, str]) -> None:
     out = [] if command[0] == "data" else ["--out", str(folder / "picture.png")]
@@ -193,6 +207,9 @@ FAULTS = {
     "{name: 'signs:SignMomentum', momentum: high}": (
         "c.yaml:3:51  optimizer.momentum: must be a number, got the text 'high'"
     ),
+    "{name: 'signs:SignMomentum', momentum: [0.5, 0.9]}": (
+        "c.yaml:3:51  optimizer.momentum: must be a number, got [0.5, 0.9]"
+    ),
 }
 BAD = """
 import torch
@@ -288,6 +305,45 @@ def test_learning_rates_are_not_tried_without_leave(call: Call, folder: Path, mo
     wrong = call("lr-find", "c.yaml", "--allow-code", "--set", "optimizer.momentun=0.5")
     assert wrong.err == "--set optimizer.momentun=0.5  optimizer.momentun: unknown key; did you mean 'momentum'?\n"
     assert call("lr-find", "c.yaml", "--allow-code", "--rates", "3", "--steps", "2").code == 0
+
+
+STUBBORN = """
+import torch
+
+class Stubborn(torch.optim.SGD):
+    def step(self, closure=None):
+        raise ValueError("not today")
+"""
+ITS_STUDIES = {
+    "train": ("", "c.yaml:3:19  optimizer.name"),
+    "search": ("base: c.yaml\nspace: {optimizer.lr: [0.1, 0.2]}\nmethod: grid\n", "c.yaml:3:19  optimizer.name"),
+    "search of optimizers": (
+        "base: adam.yaml\nspace: {optimizer: [adam, {name: 'stubborn:Stubborn', lr: 0.1}]}\nmethod: grid\n",
+        "x.yaml:2:34  space.optimizer[1].name",
+    ),
+    "compare": (
+        "base: adam.yaml\narms: {A: {}, B: {optimizer: {name: 'stubborn:Stubborn', lr: 0.1}}}\n",
+        "x.yaml:2:37  arms.B.optimizer.name",
+    ),
+    "compare-optimizers": (
+        "base: adam.yaml\noptimizers: {A: adam, B: {name: 'stubborn:Stubborn', lr: 0.1}}\n",
+        "x.yaml:2:33  optimizers.B.name",
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ITS_STUDIES)
+def test_one_that_cannot_train_has_its_place_and_leaves_nothing(call: Call, folder: Path, command: str) -> None:
+    (folder / "stubborn.py").write_text(STUBBORN)
+    config(folder, "adam").rename(folder / "adam.yaml")
+    config(folder, "{name: 'stubborn:Stubborn', lr: 0.1}")
+    text, at = ITS_STUDIES[command]
+    (folder / "x.yaml").write_text(text)
+    file = str(folder / ("x.yaml" if text else "c.yaml"))
+    found = call(command.partition(" ")[0], file, "--run-dir", str(folder / "run"), "--allow-code")
+    says = f"{at}: cannot train here: a step fails with ValueError: not today\n"
+    assert (found.code, found.err.removeprefix(f"{folder}/")) == (2, says)
+    assert not (folder / "run").exists()
 
 
 @pytest.mark.parametrize(

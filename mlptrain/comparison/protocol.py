@@ -10,7 +10,7 @@ from typing import Any
 
 from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.plan import Grids, Plan, ends_on_edge, grown, make_plan
-from mlptrain.comparison.study import Progress, Running, checked, running
+from mlptrain.comparison.study import Progress, Running, check_optimizers, checked, running
 from mlptrain.comparison.summary import Tuned, summarise
 from mlptrain.comparison.timing import time_alone
 from mlptrain.comparison.trials import Trial
@@ -50,6 +50,12 @@ def compare(
     """
     with code_allowed(allow_code):
         plan = make_plan(checked(spec, overrides, load_comparison))
+        firsts = (
+            Trial("tuning", name, setting, 0)
+            for name, candidate in plan.spec.compared.items()
+            for setting in candidate.settings()[:1]
+        )
+        check_optimizers(firsts, plan.task)
         files = ComparisonFolder.of(plan, folder=run_dir)
         with running(plan, files, data_dir=data_dir, progress=progress) as study:
             tuned = _tune(plan, study)

@@ -28,6 +28,7 @@ from mlptrain.system.disk import machine_errors
 from mlptrain.system.paths import AnyPath
 from mlptrain.system.signals import ended_by_signals
 from mlptrain.training.device import ResolvedDevice
+from mlptrain.updates.wrapped import check_usable
 
 if TYPE_CHECKING:
     from mlptrain.comparison.folder import StudyFolder
@@ -181,6 +182,15 @@ def checked(
     if overrides:
         raise UserError("overrides of a study that is loaded already: give them where it is loaded")
     return spec
+
+
+def check_optimizers(trials: Iterable[Trial], task: Experiment) -> None:
+    """Try the optimizers of trials that are classes by their import path, before a folder is made.
+
+    Raises UserError for one that cannot train.
+    """
+    for trial in trials:
+        check_usable(trial.experiment(task).spec.optimizer)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from mlptrain.comparison.study import StudyPlan, fitting
+from mlptrain.comparison.study import StudyPlan, check_optimizers, fitting
 from mlptrain.comparison.trials import Halving, Trial, TrialBatch
 from mlptrain.errors import Fault, SpecError
 from mlptrain.experiment.build import resolved_for
@@ -72,16 +72,17 @@ class SearchPlan(StudyPlan[SearchSpec]):
         return [trial for trial in drawn.values() if self.why_not(trial) is None]
 
     def check_possible(self) -> None:
-        """Raises SpecError where none of the first settings can be trained."""
-        sampling, asked, reason = self.sampling(), 0, ""
+        """Raises SpecError where none of the first settings can be trained, UserError for an optimizer that cannot."""
+        sampling, asked, reason = self.sampling(), 0, None
         while asked < min(_FIRST, self.spec.budget):
             drawn = sampling.ask(min(self.at_once(), _FIRST, self.spec.budget - asked))
             if not drawn:
                 break  # the end of a grid
-            for trial in map(self.trial, drawn):
-                if (found := self.why_not(trial)) is None:
-                    return
-                reason = found
+            reasons = [(trial, self.why_not(trial)) for trial in map(self.trial, drawn)]
+            if possible := [trial for trial, found in reasons if found is None]:
+                check_optimizers(possible, self.task)
+                return
+            reason = reasons[-1][1]
             asked += len(drawn)
             sampling.tell([Told(None)] * len(drawn))
         message = f"none of the first {asked} settings can be trained, e.g. since {reason}; change the space"

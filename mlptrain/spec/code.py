@@ -149,7 +149,7 @@ class ClassPath:
     @property
     def _is_trusted(self) -> bool:
         """Whether importing it runs nothing but what is installed for this, or is imported anyway."""
-        return self._package in COLLECTIONS or self._module == "torch.optim"
+        return self._module == "torch.optim" or (self._package in COLLECTIONS and _is_no_other(self._package))
 
     def _check_allowed(self) -> None:
         if self.path is None and self._is_trusted:
@@ -230,6 +230,26 @@ def _is_installed(module: str) -> bool:
         return module in sys.modules or importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
+
+
+def _is_no_other(collection: str) -> bool:
+    """Whether a module of that name, where there is one, is that of the collection.
+
+    Under ``python -m`` the folder one works in is searched first, where a file of that name may be anybody's.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution  # 10 ms, for those who name one
+
+    try:
+        found = importlib.util.find_spec(collection)
+    except (ImportError, ValueError):
+        return True  # there is none
+    if found is None or found.origin is None:
+        return found is None
+    try:
+        folder = distribution(COLLECTIONS[collection]).locate_file(collection)
+    except PackageNotFoundError:
+        return False
+    return Path(found.origin).resolve().parent == Path(str(folder)).resolve()
 
 
 class _Shipped(importlib.abc.InspectLoader):

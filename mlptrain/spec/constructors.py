@@ -12,10 +12,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from mlptrain.errors import UserError
+from mlptrain.errors import Fault, SpecError, UserError
 from mlptrain.spec.code import COLLECTIONS, ClassPath, CodeError, as_user_error
 from mlptrain.spec.hints import close, compact
 from mlptrain.spec.optimizer import CODE_PATTERN, Foreign, OptimizerSpec
@@ -27,13 +27,17 @@ _OURS = ("name", "weight_decay_for", "path", "sha256")  # keys that no construct
 _BASE = ("lr", "weight_decay")  # which every optimizer has, and whose values are checked alike
 
 _inspected: dict[str, _Signature] = {}  # by the name of a class
+_named: dict[str, Fault] = {}  # by the name of a class, a fault where a configuration names it
 
 
-def inspect_code(document: Document, path: KeyPath, *, imports: bool = True, stand_in: object = STAND_IN) -> None:
+def inspect_code(
+    document: Document, path: KeyPath, *, imports: bool = True, grids: bool = True, stand_in: object = STAND_IN
+) -> None:
     """Check the section at ``path`` where it names a class by its import path, and write out what its constructor has.
 
-    Every value may be a grid, as a comparison has them. Faults join the document's. Where there are some, and without
-    ``imports``, under which nothing is looked at, another optimizer stands in, so that no fault is reported twice.
+    With ``grids`` every value may be one, as a comparison has them. Faults join the document's. Where there are some,
+    and without ``imports``, under which nothing is looked at, another optimizer stands in, so that no fault is
+    reported twice.
     """
     parent = document.mapping(path[:-1])
     section = parent.get(path[-1])
@@ -57,8 +61,9 @@ def inspect_code(document: Document, path: KeyPath, *, imports: bool = True, sta
             faults.append(error)
         else:
             section = signature.completed(section)
-            faults += signature.faults(section)
+            faults += signature.faults(section, grids=grids)
             _inspected[name] = signature
+            _remember(name, document.fault((*path, "name"), ""))
     parent[path[-1]] = stand_in if faults else section
     for fault in faults:
         unknown = str(fault).startswith("unknown key")
@@ -73,6 +78,21 @@ def defaults_of(name: str) -> Mapping[str, Any]:
 def takes(name: str, key: str) -> bool:
     """Whether the constructor of an inspected class has the argument ``key``."""
     return name in _inspected and _inspected[name].takes(key)
+
+
+def _remember(name: str, fault: Fault) -> None:
+    """Where a file names a class, for ``refused``: by the longest path, since an arm's is read as a base's too."""
+    known = _named.get(name, fault)
+    is_shorter = known.source == fault.source and len(known.path) > len(fault.path)
+    if fault.source and fault.line is not None and not is_shorter:
+        _named[name] = fault
+
+
+def refused(section: Foreign, reason: str) -> UserError:
+    """That a class is of no use, at its place where this process has read a configuration that names it."""
+    if section.name in _named:
+        return SpecError([replace(_named[section.name], message=reason)])
+    return UserError(f"optimizer '{section.name}' {reason}")
 
 
 def tells_matrices_apart(section: Foreign) -> bool:
@@ -170,8 +190,8 @@ class _Signature:
             usual["weight_decay"] = float(usual["weight_decay"])
         return {**section, **{key: value for key, value in usual.items() if key not in section}, **rate}
 
-    def faults(self, section: Mapping[str, Any]) -> list[CodeError]:
-        """What the constructor says of a section."""
+    def faults(self, section: Mapping[str, Any], *, grids: bool) -> list[CodeError]:
+        """What the constructor says of a section, whose values may be ``grids`` of them."""
         found = []
         given = {key: value for key, value in section.items() if key not in _OURS}
         for key, value in list(given.items()):
@@ -181,9 +201,9 @@ class _Signature:
                 found.append(self._unknown(key))
             elif isinstance(value, float) and not math.isfinite(value):
                 found.append(CodeError(key, f"must be a finite number, got {value}"))
-            elif isinstance(value, dict) and isinstance(value.get("log_grid"), list) and value["log_grid"]:
+            elif grids and isinstance(value, dict) and isinstance(value.get("log_grid"), list) and value["log_grid"]:
                 given[key] = value["log_grid"][0]
-            elif isinstance(value, list) and value and self._is_grid(key, value):
+            elif grids and isinstance(value, list) and value and self._is_grid(key, value):
                 given[key] = value[0]
             elif key not in _BASE and (expected := _expected(self.defaults.get(key), value)):
                 found.append(CodeError(key, must_be(expected, value)))

@@ -171,7 +171,7 @@ def _load(
     document.value.setdefault("name", folder_name(default_name))
     if facts is None:  # of a configuration on record, nothing but its own folder is read
         anchor(document)
-        inspect_code(document, ("optimizer",), imports=imports)
+        inspect_code(document, ("optimizer",), imports=imports, grids=False)
     rules = RULES if facts is not None else (*RULES, initial_weights_fit)
     spec, sections, faults = check(document, ExperimentSpec, rules, facts=facts)
     if spec is None or faults:

@@ -34,6 +34,7 @@ Evaluate = Callable[[], Tensor]  # writes the gradients of all models, and gives
 # Before the state of a class is saved and loaded, and after it: a lookahead looks after five, and what averages or
 # renews its matrices does so after ten.
 _PROBE_STEPS = 12
+_GIVEN_LR = "given_lr"  # of a group: the rate that it was last given, which its state keeps
 _closures: dict[tuple[str, str | None], bool] = {}  # by name and digest of a class, whether its step wants a closure
 _usable: set[str] = set()  # settings that were tried, but for their learning rates, since each model asks
 
@@ -92,7 +93,9 @@ class Wrapped(Optimizer[Any]):
         self._show_gradients()
         for one, shares in zip(self._optimizers, self._shares, strict=True):
             for group, share in zip(one.param_groups, shares, strict=True):
-                group["lr"] = float(lr) * share
+                if group.get(_GIVEN_LR) != float(lr):  # else a class that adapts its rate keeps what it came to
+                    group[_GIVEN_LR] = float(lr)
+                    group["lr"] = float(lr) * share
             if not self.needs_closure:
                 self._tried(one.step)
             elif evaluate is not None:
@@ -331,7 +334,7 @@ def check_state(
 
 
 def _unusable(section: optimizer.Foreign, reason: str) -> UserError:
-    return UserError(f"optimizer '{section.name}' cannot train here: {reason}")
+    return constructors.refused(section, f"cannot train here: {reason}")
 
 
 def _line(error: Exception) -> str:

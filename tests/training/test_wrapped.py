@@ -43,6 +43,7 @@ COLLECTED: list[tuple[str, Settings]] = [
     ("pytorch_optimizer:Prodigy", {"lr": 1.0}),
     ("pytorch_optimizer:SOAP", {"lr": 0.05, "precondition_frequency": 5}),  # whose matrices lie by columns
     ("pytorch_optimizer:AggMo", {"lr": 0.02, "betas": [0.0, 0.9]}),  # whose state has numbers for keys
+    ("pytorch_optimizer:ASGD", {"lr": 0.5}),  # which adapts its rate itself
     ("pytorch_optimizer:Muon", {"lr": 0.05, "adamw_lr": 0.1}),
     # With a closure:
     ("pytorch_optimizer:SAM", {"lr": 0.02, "base_optimizer": "torch.optim:SGD", "momentum": 0.8}),
@@ -149,9 +150,8 @@ def test_twenty_steps_equal_those_of_the_class(name: str, given: Settings, *, to
         for one in held
     }
     parts = [getattr(one, part) for one in references.values() for part in ("muon", "adamw") if hasattr(one, part)]
-    schedulers = [
-        lr_scheduler.LambdaLR(one, partial(schedule.factor_at, run=RUN)) for one in parts or list(references.values())
-    ]
+    scheduled = [] if schedule is CONSTANT else parts or list(references.values())
+    schedulers = [lr_scheduler.LambdaLR(one, partial(schedule.factor_at, run=RUN)) for one in scheduled]
     tolerance = OPTIMIZERS[name].tolerance if name in OPTIMIZERS else 1e-9
     for _ in range(STEPS):
         bowls.step()

@@ -99,7 +99,10 @@ def located(config: Config | SearchSpec) -> Iterator[None]:
         if isinstance(config, SearchSpec):
             raise
         document, _ = read_study(config, SEARCH)
-        faults = [document.fault(("space",), fault.message, key=True) for fault in error.faults]
+        faults = [
+            fault if fault.line is not None else document.fault(("space",), fault.message, key=True)
+            for fault in error.faults
+        ]
         raise SpecError(faults) from None
 
 
