@@ -345,7 +345,7 @@ def test_a_run_folder_below_a_file(call: Call, command: tuple[str, ...]) -> None
     Path("notes.txt").write_text("mine")
     kind, config, *options = command
     result = call(kind, str(CONFIGS.parent / config), *options, "--run-dir", "notes.txt/deep/run")
-    said = "error: notes.txt/deep/run cannot be a folder: notes.txt is a file; name a new folder"
+    said = "error: notes.txt/deep/run cannot be a folder: notes.txt is a file; choose another folder with --run-dir"
     assert (result.code, [line for line in result.err.splitlines() if "error" in line]) == (2, [said])
     assert Path("notes.txt").read_text() == "mine"
 

@@ -29,7 +29,7 @@ def user_path(path: AnyPath) -> Path:
 def refuse_below_file(folder: Path) -> None:
     """Raises RunFolderError where a folder cannot be made, since what is to hold it is a file."""
     if (file := next((parent for parent in folder.parents if parent.is_file()), None)) is not None:
-        raise RunFolderError(f"{folder} cannot be a folder: {file} is a file; name a new folder")
+        raise RunFolderError(f"{folder} cannot be a folder: {file} is a file; choose another folder with --run-dir")
 
 
 def expanded(argument: str) -> str:
