@@ -237,7 +237,8 @@ def _doubts(
         return [f"no rate is suggested: try lower rates, e.g. --from {rates[0] / _WAY:g} --to {rates[0]:g}"]
     if suggestion is None and not any(diverges) and rates[-1] < HIGH:
         higher = f"--from {rates[-1]:g} --to {min(HIGH, _WAY * rates[-1]):g}"
-        return [f"no rate is suggested: try higher rates, e.g. {higher}"]
+        else_what = "where these learn nothing either, `mlptrain train` says what holds the network up"
+        return [f"no rate is suggested: try higher rates, e.g. {higher}; {else_what}"]
     if suggestion is None:
         return ["no rate is suggested; `mlptrain train` says of a network that does not learn what holds it up"]
     doubts, best = [], rates[min(range(len(rates)), key=lambda index: losses[index])]

@@ -18,7 +18,7 @@ from mlptrain.errors import UserError
 from mlptrain.inference.evaluate import load_kept, load_split
 from mlptrain.inference.tables import predict_table
 from mlptrain.report.arrays import ClassCurve, ClassCurves
-from mlptrain.report.page import render_page
+from mlptrain.report.page import render_page, shown_figure
 from mlptrain.report.style import picture_bytes
 from mlptrain.report.tables import draw_class_curves, draw_importance
 from mlptrain.seeds import derived_seed
@@ -185,6 +185,7 @@ def test_a_page_of_a_table(place: Path) -> None:
     page = render_page(place / "price", **parts)
     assert "predicted value of price" in page
     assert "decrease of R²" in page
+    assert (shown_figure("r2", -0.25), shown_figure("r2", 0.25)) == ("−0.2500", "0.2500")
 
 
 def test_the_commands(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:
