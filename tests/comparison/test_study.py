@@ -612,7 +612,7 @@ def test_arms_with_networks_of_different_sizes_say_so(
         summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
         assert [summary["arms"][name]["parameters"] for name in names] == counts
         least, most = (names[counts.index(end)] for end in (min(counts), max(counts)))
-        said = f"note: Arms differ in parameters, from {min(counts):,} ({least}) to {max(counts):,} ({most}): part"
+        said = f"note: arms differ in parameters, from {min(counts):,} ({least}) to {max(counts):,} ({most}): part"
         assert said in shown
 
 
