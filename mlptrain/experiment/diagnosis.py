@@ -54,9 +54,9 @@ def diagnose(
 
     ``kept`` is the training loss of the kept weights.
 
-    *Stuck*: the last one is above the line of ``chance_lines``, with an accuracy below theirs, and not falling; also where
-    a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
-    that line. A regression whose loss falls and has halved since the first epoch is learning.
+    *Stuck*: the last one is above the line of ``chance_lines``, with an accuracy below theirs, and not falling; also
+    where a whole layer is idle, so that what falls is the output biases on their way to a constant guess. *Slow*:
+    falling above that line. A regression whose loss falls and has halved since the first epoch is learning.
     """
     constant = best_constant_loss(experiment, model.loss, model.loss.in_unit_targets(model.examples.targets))
     n_classes, even, largest = len(experiment.facts.class_names), 0.0, 0.0

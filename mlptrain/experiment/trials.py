@@ -209,7 +209,9 @@ def best_constant_loss(experiment: Experiment, loss: Loss, targets: Tensor) -> f
 def even_constant_loss(experiment: Experiment) -> float:
     """``best_constant_loss`` of classes, or of labels, that are equally frequent: ln k for cross-entropy."""
     k, section = len(experiment.facts.class_names), experiment.loss
-    loss = make_loss(section if section.is_plain else type(section)())
+    if not section.is_plain:
+        section = section.model_copy(update={"class_weights": "none", "label_smoothing": 0.0})
+    loss = make_loss(section)
     rows = torch.tensor([[0.0] * k, [1.0] * k]) if experiment.facts.is_multi_label else torch.arange(k)
     return best_constant_loss(experiment, loss, loss.encode_targets(rows, experiment.output_width))
 

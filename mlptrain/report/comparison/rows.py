@@ -95,7 +95,7 @@ def rate_rows(summary: Summary) -> Rows:
                 [
                     name,
                     words.number(entry.rate),
-                    "–" if good is None else units.value(medians[entry.rate]),
+                    "–" if math.isinf(median := medians.get(entry.rate, math.inf)) else units.value(median),
                     "–" if good is None else f"{good.low:.3g} to {good.high:.3g}",
                     words.describe_good_range(entry, units).removeprefix("good over "),
                     f"{len(medians)} values",
