@@ -206,8 +206,7 @@ def describe_good_range(entry: OptimizerResult, units: Units = ACCURACY) -> str:
     """``good over 0.62 decades``, with ``at least`` where the range reaches the edge of what was tried."""
     good = good_range(entry, units)
     if good is None:
-        learnt = any(trial.status == "completed" for trial in entry.trials)
-        return "no good range" + ("" if learnt else ": no scoring seed learnt")
+        return "no good range"
     return f"good over {'at least ' if any(good.ends) else ''}{good.decades:.2f} decades"
 
 
