@@ -174,7 +174,8 @@ def _load(document: Document, *, folder: Path, overrides: Overrides) -> LoadedCo
     for path, message in comparison_warnings(spec):  # of arms too that are written out as optimizers
         written = ("arms", *path[1:]) if is_study and path[0] == "optimizers" else path
         warnings.append(document.fault(written, message))
-    return reader.loaded(spec, warnings)
+    seeds = "scoring.seeds" if spec.tuning is None else "tuning.seeds and scoring.seeds"
+    return reader.loaded(spec, warnings, seeds=seeds)
 
 
 def _inspect_arms(document: Document) -> None:
@@ -208,6 +209,7 @@ def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
         base = spec.base.model_copy(update={"optimizer": placeholder})
         return spec.model_copy(update=update | {"base": base, "optimizers": optimizers, "arms": {}, "metric": None})
     base = measuring(spec.base, metric.key)
+    base = base if spec.target is None else measuring(base, spec.target.key)
     arms = spec.arms or as_arms(spec.optimizers, base)
     arms = {name: replace(arm, base=base) for name, arm in arms.items()}
     return spec.model_copy(update=update | {"base": base, "optimizers": {}, "arms": arms})
