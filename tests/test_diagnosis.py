@@ -263,14 +263,17 @@ def unequal_table(folder: Path) -> Path:
     return path
 
 
-def diagnosed(folder: Path, *overrides: str) -> tuple[Diagnosis | None, float | None]:
+def diagnosed(folder: Path, *overrides: str) -> tuple[Diagnosis | None, float]:
     """The diagnosis of a run on unequal classes, and what its constant guess costs."""
     text = UNEQUAL.format(path=unequal_table(folder))
     train(load_text(text, overrides=overrides), run_dir=folder / "run")
     run = RunFolder.open(folder / "run")
     result, guess = run.read_result(), run.read_environment().constant_guess
     assert isinstance(result, CompletedRun)
-    return result.diagnosis, guess and guess["loss"]
+    assert guess is not None
+    cost = guess["loss"]
+    assert isinstance(cost, float)
+    return result.diagnosis, cost
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def best_constant_loss(experiment: Experiment, loss: Loss, targets: Tensor) -> f
     guess = loss.constant_guess(targets, experiment.output_width).double()
     if targets.is_floating_point():
         return float(loss.per_example(guess.expand(len(targets), -1), targets).mean())
-    labels, counts = targets.unique(return_counts=True)  # all rows of a class cost the same
+    labels, counts = torch.unique(targets, return_counts=True)  # all rows of a class cost the same
     return float((loss.per_example(guess.expand(len(labels), -1), labels) * counts).sum() / len(targets))
 
 

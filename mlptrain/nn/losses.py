@@ -363,8 +363,8 @@ class BinaryCrossEntropy(_Weighted):
 
     def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
         second = targets.sum(dtype=torch.float64)
-        first, second = self._log_shares(torch.stack([len(targets) - second, second]))
-        return (second - first).reshape(1).to(targets.dtype)
+        logs = self._log_shares(torch.stack([len(targets) - second, second]))
+        return (logs[1:] - logs[:1]).to(targets.dtype)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return _binary(outputs, 1 - targets, targets).squeeze(-2)
