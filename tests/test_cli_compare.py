@@ -157,6 +157,21 @@ def test_of_many_pairs_the_terminal_shows_those_of_the_best(tmp_path: Path, capf
         assert (set(told) == {summary.ranking[0]}) == (kind == "fifteen")
 
 
+@pytest.mark.parametrize("share", [0.5, 0.885])
+def test_what_did_not_learn_says_what_it_was_held_to(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], share: float
+) -> None:
+    """Of unequal classes also which metric shows more."""
+    summary = summary_of(make(tmp_path, **KINDS["failures"])).model_copy(
+        update={"majority": share, "majority_bar": share + 0.0287}
+    )
+    show_summary("runs/x", summary, Timings())
+    out = " ".join(capfd.readouterr().out.split())
+    held_to = f"not significantly above the largest class, {100 * share:.2f} %: needed {100 * share + 2.87:.2f} %"
+    assert f"note: AdamW did not learn: test accuracy of 12.22 % (seeds 0 to 9), {held_to}" in out
+    assert ("mlptrain compare with metric: roc_auc or metric: f1" in out) == (share > 0.7)
+
+
 # --- --plan ---
 
 

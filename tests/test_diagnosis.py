@@ -29,6 +29,7 @@ from mlptrain.nn.network import MLP
 from mlptrain.nn.ops import make_op
 from mlptrain.nn.parameters import Parameters
 from mlptrain.runs import RunFolder
+from mlptrain.runs.records import CompletedRun, Diagnosis
 from mlptrain.spec import load_text
 from mlptrain.spec.load import starting_from
 from mlptrain.training.layers import measure_layers
@@ -241,6 +242,71 @@ def test_a_network_that_learns_has_no_diagnosis(loss: str, seed: int) -> None:
         result_of([f"loss={loss}", "optimizer={name: adam, lr: 0.003}", "training.epochs=10"], seed)["diagnosis"]
         is None
     )
+
+
+UNEQUAL = """\
+data: {{name: table, path: {path}, target: y, validation: 0.2}}
+model: {{hidden: [16]}}
+optimizer: {{name: adam, lr: 0.003}}
+training: {{epochs: 8, batch_size: 32}}
+"""
+
+
+def unequal_table(folder: Path) -> Path:
+    """Two thousand rows, one in ten of a second class that lies elsewhere, with some overlap."""
+    generator = torch.Generator().manual_seed(0)
+    rare = torch.arange(2000) % 10 == 0
+    x = torch.randn(2000, 3, generator=generator) + 1.5 * rare.unsqueeze(1)
+    lines = (f"{a:.4f},{b:.4f},{c:.4f},{'yes' if label else 'no'}" for (a, b, c), label in zip(x, rare, strict=True))
+    path = folder / "rows.csv"
+    path.write_text("\n".join(["a,b,c,y", *lines]) + "\n")
+    return path
+
+
+def diagnosed(folder: Path, *overrides: str) -> tuple[Diagnosis | None, float]:
+    """The diagnosis of a run on unequal classes, and what its constant guess costs."""
+    text = UNEQUAL.format(path=unequal_table(folder))
+    train(load_text(text, overrides=overrides), run_dir=folder / "run")
+    run = RunFolder.open(folder / "run")
+    result, guess = run.read_result(), run.read_environment().constant_guess
+    assert isinstance(result, CompletedRun)
+    assert guess is not None
+    cost = guess["loss"]
+    assert isinstance(cost, float)
+    return result.diagnosis, cost
+
+
+@pytest.mark.parametrize(
+    ("overrides", "kind"),
+    [
+        (["optimizer={name: sgd, lr: 1e-9}"], "stuck"),
+        (["optimizer={name: adam, lr: 1e-5}", "training.epochs=12"], "slow"),
+        (["optimizer={name: sgd, lr: 1e-9}", "loss=bce"], "stuck"),
+        (["optimizer={name: sgd, lr: 1e-9}", "loss={name: cross_entropy, class_weights: balanced}"], "stuck"),
+    ],
+)
+def test_a_network_that_only_names_the_largest_class_did_not_learn(
+    tmp_path: Path, overrides: Sequence[str], kind: str
+) -> None:
+    diagnosis, guess = diagnosed(tmp_path, *overrides)
+    assert diagnosis is not None
+    assert (diagnosis.kind, list(diagnosis.remedies)) == (kind, ["optimizer.lr"])
+    weighted = any("balanced" in one for one in overrides)
+    wanted = math.log(2) if weighted else -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    assert guess == pytest.approx(wanted, abs=0.01)  # the shares of the training rows are not quite those of all
+    assert f"(a constant guess over 2 classes costs {guess:.4f})" in diagnosis.message
+    better = f"optimizer.lr={diagnosis.remedies['optimizer.lr']}"
+    (tmp_path / "again").mkdir()
+    assert diagnosed(tmp_path / "again", *overrides, better)[0] is None
+
+
+@pytest.mark.parametrize("loss", [
+    "cross_entropy", "bce", "mse", "{name: cross_entropy, class_weights: balanced}",
+    "{name: cross_entropy, class_weights: balanced, label_smoothing: 0.1}", "{name: cross_entropy, reduction: sum}",
+])  # fmt: skip
+@pytest.mark.parametrize("epochs", [1, 8])
+def test_a_network_that_learns_of_a_rare_class_has_no_diagnosis(tmp_path: Path, loss: str, epochs: int) -> None:
+    assert diagnosed(tmp_path, f"loss={loss}", "optimizer.lr=0.01", f"training.epochs={epochs}")[0] is None
 
 
 def test_where_there_is_nothing_to_learn_no_remedy_is_promised() -> None:

@@ -13,6 +13,7 @@ from mlptrain.report.comparison.budgets import half_text
 from mlptrain.report.comparison.rows import Rows, pair_rows, result_rows, time_rows
 from mlptrain.report.comparison.units import Units
 from mlptrain.report.comparison.words import (
+    bar,
     caveats,
     counted,
     describe_failure,
@@ -172,6 +173,8 @@ def _failures(summary: Summary) -> Iterator[str]:
     for name, entry in summary.ranked:
         for status, trials in what_failed(entry):
             where = describe_failure(trials, summary.split, Units.of(summary))
+            if status == "did not learn" and (held_to := bar(summary)):
+                where += f", {held_to}"
             yield f"{name} {status}: {where}{retry if status == 'failed' else ''}"
         if entry.failed_tuning_trials:
             yield f"{name} failed in {counted(entry.failed_tuning_trials, 'tuning trial')}{retry}"

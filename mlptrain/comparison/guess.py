@@ -15,8 +15,8 @@ from mlptrain.training.scores import Scorer
 def guessed(experiment: Experiment, splits: Splits, split: str, metric: str, *, loss: Loss) -> float | None:
     """The metric on a split of the same outputs for every row, ``Loss.constant_guess`` of the training targets.
 
-    Of a regression with mse these are the mean of the training targets, of classes equal probabilities. None where the
-    metric is undefined for them.
+    Of a regression with mse these are the mean of the training targets, of classes their shares in these. None where
+    the metric is undefined for them.
     """
     device = device_of(experiment)
     train, rows = (

@@ -9,7 +9,7 @@ from itertools import pairwise
 from mlptrain.data import Splits
 from mlptrain.experiment.case import Case
 from mlptrain.experiment.causes import CAUSES
-from mlptrain.experiment.trials import Trials, best_constant_loss
+from mlptrain.experiment.trials import Trials, best_constant_loss, even_constant_loss, largest_share
 from mlptrain.runs.records import Diagnosis, Kind
 from mlptrain.spec import Experiment
 from mlptrain.training.endings import Ending
@@ -18,13 +18,15 @@ from mlptrain.training.metrics import Metrics
 from mlptrain.training.trainer import TrainedModel
 
 
-def chance_lines(constant: float, n_classes: int) -> tuple[float, float]:
+def chance_lines(constant: float, *, even: float = 0.0, largest: float = 0.0) -> tuple[float, float]:
     """The loss above which and the accuracy below which a network has learnt next to nothing.
 
-    0.92 of what the best ``constant`` guess costs (ln k for cross-entropy on k classes), and a quarter of the way from
-    1/k to 1.
+    0.92 of what the best ``constant`` guess costs, or of what that of equal classes would, ``even`` (ln k for
+    cross-entropy), where this is more, up to 0.99 of the former: where one class is rare, inputs that say something of
+    it may take little off the loss of its share. The accuracy is a quarter of the way from the share of the ``largest``
+    class to 1.
     """
-    return 0.92 * constant, 1 / n_classes + (1 - 1 / n_classes) / 4 if n_classes else 0.0
+    return max(0.92 * constant, min(0.99 * constant, 0.92 * even)), largest + (1 - largest) / 4
 
 
 def is_falling(losses: Sequence[float]) -> bool:
@@ -45,21 +47,27 @@ def diagnose(
     *,
     train: Metrics,
     losses: Sequence[float],
+    kept: float = math.inf,
     models: int = 1,
 ) -> Diagnosis | None:
     """None for a network that learnt; ``losses`` are the training losses of all epochs, ``models`` train together.
 
-    *Stuck*: the last one is above 0.92 of a constant guess's, with an accuracy near chance, and not falling; also where
-    a whole layer is idle, so that what falls is the output biases on their way to that guess. *Slow*: falling above
-    that line. A regression whose loss falls and has halved since the first epoch is learning.
+    ``kept`` is the training loss of the kept weights.
+
+    *Stuck*: the last one is above the line of ``chance_lines``, with an accuracy below theirs, and not falling; also
+    where a whole layer is idle, so that what falls is the output biases on their way to a constant guess. *Slow*:
+    falling above that line. A regression whose loss falls and has halved since the first epoch is learning.
     """
     constant = best_constant_loss(experiment, model.loss, model.loss.in_unit_targets(model.examples.targets))
-    n_classes = len(experiment.facts.class_names)
-    answers = 2 ** min(n_classes, 60) if experiment.facts.is_multi_label else n_classes  # an accuracy is of all labels
-    loss_line, accuracy_line = chance_lines(constant, answers)
+    n_classes, even, largest = len(experiment.facts.class_names), 0.0, 0.0
+    if n_classes:
+        even, largest = even_constant_loss(experiment), largest_share(splits.train.chosen_targets())
+    loss_line, accuracy_line = chance_lines(constant, even=even, largest=largest)
     falling = is_falling(losses)
     if train.loss <= loss_line:
         return None
+    if kept <= loss_line and train.loss <= 0.92 * even:
+        return None  # of unequal classes the mean over an early epoch is soon above the line
     if not falling and train.accuracy is not None and train.accuracy >= accuracy_line:
         return None
     trials = Trials(experiment, splits.train, models=models)
@@ -73,6 +81,8 @@ def diagnose(
     described = f"training loss {loss} (a constant guess{over} costs {constant:.4f})"
     if train.accuracy is not None:
         described += f", accuracy {train.accuracy:.3f}"
+        if loss_line > 0.92 * constant:  # the classes are unequal
+            described += f" (always the most frequent class: {largest:.3f})"
     case = Case(experiment, splits, model, trials, kind=kind, loss=train.loss, layers=layers, epochs=len(losses))
     learns = "the loss is still falling" if falling else "the network did not learn"
     if kind == "stuck" and falling:

@@ -14,7 +14,8 @@ import torch
 import mlptrain
 from mlptrain.data import Examples, Splits
 from mlptrain.data.preprocessing import Preprocessing, Scale, Standardize
-from mlptrain.experiment.trials import best_constant_loss
+from mlptrain.experiment.build import class_weights_of
+from mlptrain.experiment.trials import best_constant_loss, largest_share
 from mlptrain.nn.losses import make_loss
 from mlptrain.runs.records import Environment, Hashes, Moments, Origin, Scaling
 from mlptrain.sources.facts import Column
@@ -73,13 +74,12 @@ def constant_guess(experiment: Experiment, train: Examples) -> dict[str, float]:
     The loss is that of ``Loss.constant_guess``, left out where float32 cannot hold it, the accuracy that of naming the
     most frequent class, or the most frequent choice of labels.
     """
-    loss = make_loss(experiment.loss)
+    loss = make_loss(experiment.loss, [class_weights_of(experiment, train)])
     y = train.chosen_targets()
-    of_logits = experiment.loss.reads == "logits"  # where a row costs as much as another
-    cost = best_constant_loss(experiment, loss, loss.encode_targets(y[:1] if of_logits else y, experiment.output_width))
+    cost = best_constant_loss(experiment, loss, loss.encode_targets(y, experiment.output_width))
     guess = {"loss": cost} if cost < torch.finfo(torch.float32).max else {}
     if not experiment.facts.is_regression:
-        guess["accuracy"] = int(torch.unique(y, dim=0, return_counts=True)[1].max()) / len(y)
+        guess["accuracy"] = largest_share(y)
     return guess
 
 

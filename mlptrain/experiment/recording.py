@@ -245,7 +245,7 @@ def _result(run: RecordedRun, recorder: Recorder, model: TrainedModel) -> RunRes
     if calibration is not None and calibration.temperature is None:
         undefined["temperature"] = NO_TEMPERATURE
     environment = run.folder.read_environment()
-    earlier, diagnosis = environment.earlier_test_evaluations, _diagnosed(run, model, lines)
+    earlier, diagnosis = environment.earlier_test_evaluations, _diagnosed(run, model, lines, found["train"].loss)
     stopped = _stopped_early(run.experiment, lines)
     guess = (environment.constant_guess or {}).get("loss")
     falling = (
@@ -284,13 +284,13 @@ def _kept(
     return kept, parameters, run.folder.best.name, choice
 
 
-def _diagnosed(run: RecordedRun, model: TrainedModel, lines: Sequence[Line]) -> Diagnosis | None:
-    """What is wrong with the network after the last epoch; None for an untrained one."""
+def _diagnosed(run: RecordedRun, model: TrainedModel, lines: Sequence[Line], kept: float) -> Diagnosis | None:
+    """What is wrong with the network after the last epoch; None for an untrained one; ``kept`` as ``diagnose``."""
     if len(lines) == 1:
         return None
     train = Metrics(lines[-1]["train_loss"], lines[-1].get("train_accuracy"))
     losses = [line["train_loss"] for line in lines[1:]]
-    return diagnose(model, run.experiment, run.splits, train=train, losses=losses, models=run.models)
+    return diagnose(model, run.experiment, run.splits, train=train, losses=losses, kept=kept, models=run.models)
 
 
 def _stopped_early(experiment: Experiment, lines: Sequence[Line]) -> StoppedEarly | None:

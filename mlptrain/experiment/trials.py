@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterable, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from mlptrain.data import Examples, Preprocessing
-from mlptrain.experiment.build import build_network, fitted_loss, initial_parameters, prepared
+from mlptrain.experiment.build import build_network, class_weights_of, fitted_loss, initial_parameters, prepared
 from mlptrain.experiment.parts import chunks, most_together
 from mlptrain.nn.losses import Loss, make_loss
 from mlptrain.spec import Experiment, OptimizerSpec
@@ -122,8 +123,8 @@ class Trials:
 
     def constant_loss(self, experiment: Experiment) -> float:
         """What the best constant guess costs on the training rows."""
-        loss = make_loss(experiment.loss)
         if (key := repr(experiment.loss)) not in self._constants:
+            loss = make_loss(experiment.loss, [class_weights_of(experiment, self._train)])
             targets = loss.encode_targets(self._train.targets, experiment.output_width)
             self._constants[key] = best_constant_loss(experiment, loss, targets)
         return self._constants[key]
@@ -196,12 +197,25 @@ def _tried(experiment: Experiment, rate: float) -> OptimizerSpec:
 
 
 def best_constant_loss(experiment: Experiment, loss: Loss, targets: Tensor) -> float:
-    """The mean loss per example of ``Loss.constant_guess``; ``targets`` as the loss reads them.
-
-    Of logits that is ln k over k classes, whatever their shares.
-    """
-    if experiment.loss.reads == "logits":
-        targets = targets[:1]  # equal probabilities cost the same for every row
+    """The mean loss per example of ``Loss.constant_guess``; ``targets`` as the loss reads them."""
     targets = targets.double() if targets.is_floating_point() else targets
-    guess = loss.constant_guess(targets, experiment.output_width).double().expand(len(targets), -1)
-    return float(loss.per_example(guess, targets).mean())
+    guess = loss.constant_guess(targets, experiment.output_width).double()
+    if targets.is_floating_point():
+        return float(loss.per_example(guess.expand(len(targets), -1), targets).mean())
+    labels, counts = torch.unique(targets, return_counts=True)  # all rows of a class cost the same
+    return float((loss.per_example(guess.expand(len(labels), -1), labels) * counts).sum() / len(targets))
+
+
+def even_constant_loss(experiment: Experiment) -> float:
+    """``best_constant_loss`` of classes, or of labels, that are equally frequent: ln k for cross-entropy."""
+    k, section = len(experiment.facts.class_names), experiment.loss
+    if not section.is_plain:
+        section = section.model_copy(update={"class_weights": "none", "label_smoothing": 0.0})
+    loss = make_loss(section)
+    rows = torch.tensor([[0.0] * k, [1.0] * k]) if experiment.facts.is_multi_label else torch.arange(k)
+    return best_constant_loss(experiment, loss, loss.encode_targets(rows, experiment.output_width))
+
+
+def largest_share(targets: Tensor) -> float:
+    """The share of the most frequent class among the rows (n, …), or of the most frequent choice of labels."""
+    return int(torch.unique(targets, dim=0, return_counts=True)[1].max()) / len(targets)

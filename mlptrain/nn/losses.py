@@ -114,12 +114,13 @@ class Loss(ABC):
         """The loss of every row, (n,); for mse and mae the mean over the row. Autograd can follow."""
         return self.losses(columns(outputs), columns(targets)).squeeze(0)
 
+    @abstractmethod
     def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
-        """Outputs (n_outputs,) that ignore the inputs: of logits equal probabilities, else the best for targets (n, k).
+        """The outputs (n_outputs,) that ignore the inputs and cost least on the targets of one model's rows.
 
-        Its mean loss is what a network that learnt nothing reaches: ln k for cross-entropy, the variance for mse.
+        Its mean loss is what a network that learnt nothing reaches: for cross-entropy the entropy of the class shares,
+        ln k where the k classes are equal; for mse the variance.
         """
-        return torch.zeros(n_outputs, device=targets.device)
 
     @abstractmethod
     def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
@@ -231,6 +232,18 @@ class _Weighted(Loss):
             return self.section.label_smoothing
         return _column(self.smoothing, tensor.dtype, tensor.device).unsqueeze(2)
 
+    def _log_shares(self, counts: Tensor) -> Tensor:
+        """Logarithms of the probabilities (k,) that cost least, the same for every row; ``counts`` are rows by class.
+
+        They are w·((1 − ε)·p + ε/k) for shares p, at least those of half a row: what no row has costs no infinity.
+        """
+        shares = counts.double() / counts.sum()
+        smoothing = self.section.label_smoothing
+        shares = (1 - smoothing) * shares + smoothing / len(shares)
+        if (weights := self._weights_like(shares)) is not None:
+            shares = shares * weights[0, :, 0]
+        return (shares / at_least_tiny(shares.sum())).clamp(min=0.5 / float(counts.sum())).log()
+
     @cached_property
     def _is_smoothed(self) -> bool:
         return bool(self.section.label_smoothing) or any(self.smoothing)
@@ -259,6 +272,11 @@ class CrossEntropy(_Weighted):
 
     def per_example(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(outputs, targets, reduction="none")
+
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        soft = targets.is_floating_point()
+        counts = targets.sum(dim=0, dtype=torch.float64) if soft else targets.bincount(minlength=n_outputs)
+        return self._log_shares(counts).to(torch.get_default_dtype())
 
     def write_gradient(self, outputs: Tensor, targets: Tensor, out: Tensor) -> None:
         torch.softmax(outputs, dim=-2, out=out)
@@ -343,6 +361,11 @@ class BinaryCrossEntropy(_Weighted):
             raise DataError(f"the loss 'bce' reads one logit, got {n_outputs} outputs; use 'cross_entropy' for those")
         return _checked_labels(y, 2).to(torch.get_default_dtype()).unsqueeze(1)
 
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        second = targets.sum(dtype=torch.float64)
+        logs = self._log_shares(torch.stack([len(targets) - second, second]))
+        return (logs[1:] - logs[:1]).to(targets.dtype)
+
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return _binary(outputs, 1 - targets, targets).squeeze(-2)
 
@@ -389,6 +412,11 @@ class MultiLabelBinaryCrossEntropy(Loss):
         if not bool(((y == 0) | (y == 1)).all()):
             raise DataError("targets of several labels are 0 or 1, got other numbers")
         return y
+
+    def constant_guess(self, targets: Tensor, n_outputs: int) -> Tensor:
+        half = 0.5 / len(targets)  # a row's, so that a label that none or all have costs no infinity elsewhere
+        shares = targets.mean(dim=0, dtype=torch.float64).clamp(half, 1 - half)
+        return torch.logit(shares).to(targets.dtype)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return _binary(outputs, 1 - targets, targets).mean(dim=-2)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
+from scipy.stats import entropy
 from torch import Tensor
 
 from mlptrain.errors import DataError
@@ -182,16 +184,18 @@ def test_an_example_with_a_nan_is_no_hit_whatever_its_label(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_no_constant_is_better_than_the_guess(name: str) -> None:
-    """By scipy's minimiser, one output at a time; of logits the guess is the same for every class."""
+    """By scipy's minimiser, one output at a time; of logits by the entropy of the shares, ln k for equal classes."""
     loss = make_loss(name)
     if loss.section.reads == "logits":
         k = 2 if name == "bce" else 10
-        labels = torch.arange(k).repeat(3)
         width = 1 if k == 2 else k
-        targets = encoded(loss, labels, width)
-        guess = loss.constant_guess(targets, width).expand(len(labels), width)
-        answers = k if name == "cross_entropy" else 2
-        assert float(loss.per_example(guess, targets).mean()) == pytest.approx(math.log(answers), rel=1e-6)
+        for labels in (torch.arange(k).repeat(3), torch.arange(k).repeat_interleave(torch.arange(1, k + 1) ** 2)):
+            targets = encoded(loss, labels, width)
+            guess = loss.constant_guess(targets, width).expand(len(labels), width)
+            counts = labels.bincount().numpy()
+            of_labels = [counts, len(labels) - counts] if targets.shape[1:] == (10,) else counts
+            wanted = entropy(of_labels).mean()
+            assert float(loss.per_example(guess, targets).mean()) == pytest.approx(wanted, rel=1e-6)
         return
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(301, 3, generator=generator).exp() * 3 - 2
@@ -202,6 +206,34 @@ def test_no_constant_is_better_than_the_guess(name: str) -> None:
     one_hot = loss.encode_targets(torch.randint(0, 4, (301,), generator=generator), 4)
     for targets in (values, one_hot):
         check_guess(loss, targets)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("weights", [[], [0.25, 3.0]])
+def test_no_constant_has_a_better_objective_than_the_guess(name: str, smoothing: float, weights: list[float]) -> None:
+    """With what is minimised weighted and smoothed, by scipy's minimiser over the difference of two logits."""
+    loss = make_loss(name, label_smoothing=smoothing, class_weights=weights or "none")
+    loss = replace(loss, class_weights=(tuple(weights),) if weights else ())
+    width = 1 if name == "bce" else 2
+    labels = torch.tensor([0] * 17 + [1] * 3)
+    targets = loss.encode_targets(labels, width)
+    guess = loss.constant_guess(targets, width)
+
+    def cost(difference: float) -> float:
+        row = torch.tensor([difference] if width == 1 else [0.0, difference], dtype=torch.float64)
+        return float(loss(row.expand(20, width), targets.double() if width == 1 else targets))
+
+    found = minimize_scalar(cost, bounds=(-10, 10), method="bounded")
+    assert float(guess[-1] - (guess[0] if width == 2 else 0)) == pytest.approx(found.x, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce"])
+def test_a_class_that_no_row_has_makes_no_guess_infinite(name: str) -> None:
+    loss, width = make_loss(name), 1 if name == "bce" else 2
+    guess = loss.constant_guess(encoded(loss, torch.zeros(50, dtype=torch.int64), width), width)
+    other = loss.per_example(guess.expand(1, width), encoded(loss, torch.tensor([1]), width))
+    assert float(other) == pytest.approx(math.log(1 + 2 * 50), rel=1e-5)
 
 
 def check_guess(loss: Loss, targets: Tensor) -> None:

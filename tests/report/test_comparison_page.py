@@ -159,6 +159,16 @@ def test_a_good_range_ends_at_a_value_that_diverged_and_is_open_at_the_edge(samp
     assert rows["AdamW"]["width"] == "no good range"
 
 
+def test_where_no_scoring_seed_learnt_the_median_stands_and_why_there_is_no_range(samples: Samples) -> None:
+    summary = read(samples("failures"))
+    row = next(row for row in tables_of(samples.page("failures"))["Learning rates"] if row["optimizer"] == "AdamW")
+    entry = summary["optimizers"]["AdamW"]
+    [accuracies] = [one["accuracies"] for one in entry["tuning"] if one["setting"]["lr"] == entry["setting"]["lr"]]
+    assert figures(row["its median accuracy"]) == pytest.approx([100 * np.median(accuracies)], abs=0.0051)
+    assert row["good range"] == "–"
+    assert row["width"] == "no good range: no scoring seed learnt"
+
+
 def test_time_to_target_in_epochs_steps_and_seconds_alone(samples: Samples) -> None:
     folder = samples("failures")
     summary, rows = read(folder), tables_of(samples.page("failures"))["Time to target"]

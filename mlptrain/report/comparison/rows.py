@@ -91,13 +91,15 @@ def rate_rows(summary: Summary) -> Rows:
     for name, entry in summary.ranked:
         medians, good, outcomes = medians_by_rate(entry, units), good_range(entry, units), entry.tuning_accuracies
         if medians and entry.rate is not None:
+            learnt = any(trial.status == "completed" for trial in entry.trials)
             rows.append(
                 [
                     name,
                     words.number(entry.rate),
-                    "–" if good is None else units.value(medians[entry.rate]),
+                    "–" if math.isinf(median := medians.get(entry.rate, math.inf)) else units.value(median),
                     words.ends_of_good_range(entry, units),
-                    words.describe_good_range(entry, units).removeprefix("good over "),
+                    words.describe_good_range(entry, units).removeprefix("good over ")
+                    + ("" if learnt else ": no scoring seed learnt"),
                     f"{len(medians)} values",
                     f"{outcomes.count(None)} of {len(outcomes)} trials",
                 ]

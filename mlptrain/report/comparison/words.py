@@ -26,6 +26,7 @@ SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "
 
 _LINE = 22  # letters of a name in a picture before it continues in the next line
 _MAX_LISTED = 40
+_UNEQUAL = 0.7  # the largest class's share from which other metrics than accuracy are pointed to
 _MAX_NUMBERS = 6
 _HIDDEN = (
     "betas",
@@ -80,6 +81,14 @@ def majority(summary: Summary) -> str:
     if summary.majority is None:
         return ""
     return percent(summary.majority) + (" for the first seed" if summary.split == "validation" else "")
+
+
+def bar(summary: Summary) -> str:
+    """What a trial had to reach to count as one that learnt; empty where the scores are not accuracies."""
+    if summary.majority is None:
+        return ""
+    needed = "" if summary.majority_bar is None else f": needed {percent(summary.majority_bar)}"
+    return f"not significantly above the largest class, {majority(summary)}{needed}"
 
 
 def number(value: object, *, digits: int = 4) -> str:
@@ -277,6 +286,7 @@ def caveats(summary: Summary) -> list[str]:
         for name, entry in summary.ranked
         if entry.under_tuned
     ]
+    notes += _unequal_classes(summary)
     notes += [note for name, entry in summary.ranked for note in _ends_of_lists(name, entry)]
     notes += _unequal_budgets(summary)
     notes += [
@@ -284,6 +294,16 @@ def caveats(summary: Summary) -> list[str]:
         for pair in summary.inclusion
     ]
     return notes
+
+
+def _unequal_classes(summary: Summary) -> Iterator[str]:
+    """That a trial may have learnt what accuracy does not show, where some are said not to have."""
+    if (summary.majority or 0) > _UNEQUAL and any(entry.did_not_learn for entry in summary.optimizers.values()):
+        yield (
+            f"The largest class has {majority(summary)} of the rows, and did not learn means that the accuracy is not "
+            "significantly above that; for classes so unequal, mlptrain compare with metric: roc_auc or metric: f1 "
+            "shows more."
+        )
 
 
 def _ends_of_lists(name: str, entry: OptimizerResult) -> Iterator[str]:
