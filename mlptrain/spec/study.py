@@ -125,9 +125,9 @@ class StudyReader:
         self._base: Base | None = None
 
     def read_base(self, *, keep_optimizer: bool) -> Base | None:
-        """The base, None where it has faults; without its own optimizer where it is not to be kept.
+        """The base, without its own optimizer where it is not to be kept; None where a section of it is wrong by itself.
 
-        One that has none needs none where every arm names one.
+        One that has no optimizer needs none where every arm names one.
         """
         values, base = self.document.value, self.base_document
         if base is not None:
@@ -141,7 +141,9 @@ class StudyReader:
             base.value.setdefault("name", folder_name(str(values["name"])))
             spec, self._sections, faults = check(base, ExperimentSpec, BASE_RULES)
             self.faults += faults
-            if spec is not None and not faults:
+            if spec is not None and faults:
+                self._base = Base(base, with_defaults(spec), self._sections.get("facts"), tuple(faults))
+            elif spec is not None:
                 experiment = pinned(Experiment(with_defaults(spec), self._sections["facts"]))
                 self._base = Base(base, experiment.spec, experiment.facts)
         if "base" in values:
@@ -157,13 +159,14 @@ class StudyReader:
         if any(fault.message.endswith(("did you mean 'arms'?", "did you mean 'optimizers'?")) for fault in more):
             more = [fault for fault in more if (fault.path, fault.message[:12]) != ("optimizers", "required key")]
         faults = [*self.faults, *more]
-        if spec is None or self._base is None or faults:
+        if spec is None or self._base is None or self._base.facts is None or faults:
             raise SpecError(in_order(faults, self.document.source))
         return spec, self._base.facts
 
     def loaded(self, spec: Spec, warnings: Iterable[Fault]) -> LoadedStudy[Spec]:
         """The checked study as it is written out, with the warnings about its base before its own."""
         assert self._base is not None
+        assert self._base.facts is not None
         base = Experiment(spec.base, self._base.facts)
         document, data = self._base.document, self._base.spec.data  # as written, whose own draw is not the study's
         of_base = [document.fault(path, message) for path, message in warnings_about(base)]
@@ -179,7 +182,7 @@ def base_of_plan(document: Document) -> Experiment:
     document.value.setdefault("name", "study")
     reader = StudyReader(document, folder=Path(document.source).parent, overrides=(), model=ComparisonSpec)
     base = reader.read_base(keep_optimizer=False)
-    if base is None or document.faults:
+    if base is None or base.facts is None or reader.faults or document.faults:
         missing = document.fault(("base",), "required key is missing")
         raise SpecError(in_order([*reader.faults, *document.faults] or [missing], document.source))
     return Experiment(base.spec, base.facts)
