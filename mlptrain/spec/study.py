@@ -44,6 +44,7 @@ NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
 # Every trial's, and therefore the base's alone.
 OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", "evaluation")
 
+_READ = {"data", "facts", "evaluation", "loss"}  # what says which figures are recorded
 # In the place of a base that has faults.
 _STAND_IN = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
 Spec = TypeVar("Spec", bound=ComparisonSpec | SearchSpec)
@@ -125,7 +126,7 @@ class StudyReader:
         self._base: Base | None = None
 
     def read_base(self, *, keep_optimizer: bool) -> Base | None:
-        """The base, without its own optimizer where it is not to be kept; None where a section of it is wrong by itself.
+        """The base, None where a section of it is wrong by itself; without its optimizer where that is not to be kept.
 
         One that has no optimizer needs none where every arm names one.
         """
@@ -155,7 +156,8 @@ class StudyReader:
 
         Raises SpecError with every fault.
         """
-        spec, _, more = check(self.document, model, rules, known={**self._sections, **known})
+        of_base = self._sections if self._sections.keys() >= _READ else {**self._sections, "unread": True}
+        spec, _, more = check(self.document, model, rules, known={**of_base, **known})
         if any(fault.message.endswith(("did you mean 'arms'?", "did you mean 'optimizers'?")) for fault in more):
             more = [fault for fault in more if (fault.path, fault.message[:12]) != ("optimizers", "required key")]
         faults = [*self.faults, *more]
