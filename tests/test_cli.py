@@ -331,6 +331,25 @@ def test_a_run_folder_in_use_is_left_alone(call: Call) -> None:
     assert [path.name for path in Path("run").iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", DIGITS),
+        ("train", DIGITS, "--seeds", "2"),
+        ("compare", "configs/comparisons/digits.yaml"),
+        ("search", "configs/searches/digits.yaml"),
+    ],
+    ids=["train", "seeds", "compare", "search"],
+)
+def test_a_run_folder_below_a_file(call: Call, command: tuple[str, ...]) -> None:
+    Path("notes.txt").write_text("mine")
+    kind, config, *options = command
+    result = call(kind, str(CONFIGS.parent / config), *options, "--run-dir", "notes.txt/deep/run")
+    said = "error: notes.txt/deep/run cannot be a folder: notes.txt is a file; choose another folder with --run-dir"
+    assert (result.code, [line for line in result.err.splitlines() if "error" in line]) == (2, [said])
+    assert Path("notes.txt").read_text() == "mine"
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder in which nobody can write")
 def test_an_unwritable_run_folder(call: Call) -> None:
     result = call("train", DIGITS, "--run-dir", "/proc/run")

@@ -281,7 +281,7 @@ def test_a_folder_in_the_way(compared: Callable[..., Result]) -> None:
     result = compared(FIXED, "--run-dir", "taken")
     assert (result.code, "taken exists and is not a comparison's folder" in result.message) == (2, True)
     result = compared(FIXED, "--run-dir", "small.yaml/below")
-    assert (result.code, "--run-dir" in result.message) == (1, True)
+    assert (result.code, "--run-dir" in result.message) == (2, True)
 
 
 def test_data_that_are_damaged_are_one_message(call: Call, tmp_path: Path) -> None:

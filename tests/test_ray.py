@@ -156,6 +156,42 @@ def test_executors_that_there_are_not(capfd: pytest.CaptureFixture[str], executo
         mlptrain.lr_find(DIGITS, executor=refused)
 
 
+@pytest.mark.parametrize(
+    ("device", "gpus", "reason"),
+    [
+        ("cpu", 0.25, "training.device is cpu"),
+        ("auto", 0.25, "training.device is auto, and this machine has no GPU that torch can use"),
+        ("cpu", 1, None),
+        ("auto", 1, None),
+    ],
+)
+def test_a_part_of_a_gpu_where_there_is_none_is_warned_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    device: str,
+    gpus: float,
+    reason: str | None,
+) -> None:
+    if device == "auto" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    executor = f"{{name: ray, gpus: {gpus}}}"
+    path = write(FIXED, tmp_path)
+    options = ["--plan", "--set", f"executor={executor}", "--set", f"base.training.device={device}"]
+    with pytest.raises(SystemExit):
+        main(["compare", str(path), *options])
+    of_study = capfd.readouterr().err
+    monkeypatch.setitem(sys.modules, "ray", None)
+    options = ["--steps", "2", "--set", f"training.device={device}", "--executor", executor]
+    with pytest.raises(SystemExit):
+        main(["lr-find", DIGITS, *options])
+    of_rates = capfd.readouterr().err
+    assert ("has no effect" in of_study, "has no effect" in of_rates) == (reason is not None, reason is not None)
+    if reason is not None:
+        assert re.search(rf"warning: .*executor\.gpus: has no effect: base\.{re.escape(reason)}\n", of_study)
+        assert f"warning: --executor  gpus: has no effect: {reason}\n" in of_rates
+
+
 # --- clusters that are ---
 
 

@@ -32,7 +32,7 @@ class PanelledGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:  # typer may have a copy of click of its own, whose errors are no others' classes
-            command = getattr(getattr(error, "ctx", None), "command", None)
+            command: Any = getattr(getattr(error, "ctx", None), "command", None)
             if any("--set" in param.opts for param in getattr(command, "params", ())):
                 from mlptrain.cli.guessed import with_the_key
 

@@ -54,11 +54,15 @@ def lr_find(
     """
     from mlptrain.report.loading import load_matplotlib
     from mlptrain.spec import load_spec
-    from mlptrain.spec.executor import read_executor
+    from mlptrain.spec.executor import divides_gpus, read_executor
 
     where = read_executor(executor, source="--executor")
     loaded = load_spec(config, overrides)  # before torch is imported: a typing error is answered at once
     screen.show_warnings([*loaded.warnings, *loaded.dropped])
+    device = loaded.experiment.training.device
+    if divides_gpus(where) and device == "cpu":
+        screen.show_warnings(["--executor  gpus: has no effect: training.device is cpu"])
+    screen.warn_without_gpu(where, device, where="--executor  gpus", key="training.device")
     load_matplotlib()
     file = output_file(out, default=Path("lr-find.png"), what="picture", suffixes=(".png", ".svg"))
     from mlptrain.experiment import lr_find as find

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mlptrain.checks.doctor import Finding
     from mlptrain.runs import RunSummary
+    from mlptrain.spec.executor import LocalExecutor, RayExecutor
 
 _PIPE_WIDTH, _LEAST_WIDTH, _MAX_WIDTH = 200, 80, 10_000
 
@@ -181,6 +182,21 @@ def show_warnings(warnings: Sequence[Fault | str]) -> None:
         say(f"warning: {warning}", err=True)
 
 
+def warn_without_gpu(executor: LocalExecutor | RayExecutor, device: str, *, where: str, key: str) -> None:
+    """That a part of a GPU is asked for at ``where``, and this machine, whose ``device`` all nodes take, has none.
+
+    ``key`` is where the device is set.
+    """
+    from mlptrain.spec.executor import divides_gpus
+
+    if divides_gpus(executor) and device == "auto":
+        import torch
+
+        if not torch.cuda.is_available():
+            reason = f"{key} is auto, and this machine has no GPU that torch can use"
+            show_warnings([f"{where}: has no effect: {reason}"])
+
+
 class Fetching:
     """Progress of a download, if there is one: bars in a terminal, lines elsewhere."""
 
@@ -260,13 +276,20 @@ def show_check_of_study(found: Mapping[str, Any]) -> None:
         what = f"{len(arms)} arms ({', '.join(arms)}) {by}{tuned:,} tuning trials before extensions, "
         say(f"{found['name']}: {what}{len(arms) * seeds:,} scoring trials")
         return
-    from mlptrain.spec.dump import yaml_value
-
-    rows = [(key, yaml_value(values)) for key, values in found["space"].items()]
+    rows = [(key, _choices(values)) for key, values in found["space"].items()]
     show_table(("key", "values"), rows, title=f"{found['config']}: no faults")
     pruned = "" if found["prune"] == "none" else f", pruned by {found['prune']}"
     what = f"{found['trials']:,} trials by {found['method']}{pruned}, {by}"
-    say(f"{found['name']}: {what}the best setting is scored on {seeds} fresh seeds")
+    say(f"{found['name']}: {what}the best setting is scored on {seeds} fresh seed{'' if seeds == 1 else 's'}")
+
+
+def _choices(values: object) -> str:
+    """The values of a key as YAML has them, numbers of a grid with four digits where these tell them apart."""
+    from mlptrain.spec.dump import yaml_value
+
+    numbers = values if isinstance(values, list) and all(isinstance(one, float) for one in values) else []
+    short = [f"{number:.4g}" for number in numbers]
+    return f"[{', '.join(short)}]" if short and len({*short}) == len(short) else yaml_value(values)
 
 
 def show_check(report: Mapping[str, Any]) -> None:

@@ -16,7 +16,9 @@ from mlptrain.errors import DivergedError, InterruptedRunError, MachineError, Us
 
 if TYPE_CHECKING:
     from mlptrain.spec.comparison.load import LoadedComparison
+    from mlptrain.spec.comparison.sections import ComparisonSpec
     from mlptrain.spec.kinds import Kind
+    from mlptrain.spec.search.sections import SearchSpec
 
 _Set = Annotated[
     list[str],
@@ -147,6 +149,7 @@ def search(
     config, run_dir = _file_of(config, run_dir, SEARCH)
     loaded = load_search(config, overrides)
     screen.show_warnings(loaded.warnings)
+    _warn_without_gpu(loaded.spec)
     if plan_only:
         from mlptrain.cli.search_screen import show_preview
         from mlptrain.searching import make_plan
@@ -188,6 +191,7 @@ def _run(
 
     spec = loaded.spec
     screen.show_warnings(loaded.warnings)
+    _warn_without_gpu(spec)
     for note in comparison_notes(spec):
         screen.say(f"note: {note}", err=True)
     if plan_only:
@@ -218,6 +222,11 @@ def _run(
     if not summary.lasted:
         statuses = [trial.status for _, entry in summary.ranked for trial in entry.trials]
         _nothing_lasted("scoring trial", statuses, "compare at lower learning rates")
+
+
+def _warn_without_gpu(spec: ComparisonSpec | SearchSpec) -> None:
+    device = spec.base.training.device
+    screen.warn_without_gpu(spec.executor, device, where="executor.gpus", key="base.training.device")
 
 
 def _load(config: Path, options: dict[str, str], overrides: list[str]) -> LoadedComparison:

@@ -23,7 +23,7 @@ from mlptrain.spec.reader import KeyPath, dotted, parse, read_file
 from mlptrain.system.atomic import is_temporary, remove_temporary, write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.lock import LockedFolder
-from mlptrain.system.paths import AnyPath, user_path
+from mlptrain.system.paths import AnyPath, refuse_below_file, user_path
 
 
 class StudyFolder(StudyFiles, LockedFolder):
@@ -60,6 +60,7 @@ class StudyFolder(StudyFiles, LockedFolder):
         )
         if self.path.exists() and not self.path.is_dir():
             raise refused
+        refuse_below_file(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         with LockedFolder(self.path):
             if self.plan.is_file():

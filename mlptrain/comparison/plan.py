@@ -35,6 +35,13 @@ class Plan(StudyPlan[ComparisonSpec]):
         """The split that scoring reads."""
         return self.spec.scoring.split or "test"
 
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The metric of the target, where arms are compared by another."""
+        target = self.spec.target
+        known = ("loss", "accuracy", self.spec.judged_by.key)
+        return () if target is None or target.key in known else (target.key,)
+
     def own(self) -> dict[str, Any]:
         """The rule by which grids grow, and the batches that are known beforehand."""
         return super().own() | {

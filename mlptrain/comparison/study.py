@@ -71,6 +71,11 @@ class StudyPlan(Generic[Spec]):
         """The split that scoring reads."""
         raise NotImplementedError
 
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """Further metrics whose curves trials record."""
+        return ()
+
     def own(self) -> dict[str, Any]:
         """What the plan says besides the study and its layout, in the order of the kind's keys."""
         return {"software": software()}
@@ -94,7 +99,8 @@ class StudyPlan(Generic[Spec]):
     def batch(self, trials: Sequence[Trial]) -> TrialBatch:
         """Trials of any changes and seeds as one batch; those that can do so train together."""
         names, metric = tuple(map(self.identity, trials)), self.spec.judged_by.key
-        return TrialBatch(self.task, tuple(trials), names, self.resolved, self.split, metric=metric)
+        followed = self.followed
+        return TrialBatch(self.task, tuple(trials), names, self.resolved, self.split, metric=metric, followed=followed)
 
     def batches(self, trials: Sequence[Trial], most: int) -> list[TrialBatch]:
         """Trials in batches of ``most`` at a time."""

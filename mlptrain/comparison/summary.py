@@ -27,7 +27,7 @@ from mlptrain.runs.comparison import (
     TriedSetting,
 )
 from mlptrain.runs.trials import TrialRecord
-from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes
+from mlptrain.spec.comparison.changes import Changes, changed_spec, plain_changes, with_changes
 from mlptrain.spec.comparison.sections import Arm, Candidate, ComparedMetric, seeds_for_verdict
 from mlptrain.spec.constructors import defaults_of
 from mlptrain.spec.metrics import figure_text, short_name_of
@@ -57,7 +57,8 @@ def summarise(plan: Plan, tuned: Mapping[str, Tuned], scored: Mapping[str, Seque
     metric, is_study = plan.spec.judged_by, plan.spec.metric is not None
     everything = [record for records in scored.values() for record in records]
     chances = _chances(everything, metric)
-    optimizers = {name: _arm(plan, tuned[name], records, chances) for name, records in scored.items()}
+    sizes = _sizes(plan, {name: tuned[name].setting for name in scored})
+    optimizers = {name: _arm(plan, tuned[name], records, chances, sizes[name]) for name, records in scored.items()}
     under_tuned = [name for name, entry in optimizers.items() if entry.under_tuned]
     scores = {name: [trial.score for trial in entry.trials] for name, entry in optimizers.items()}
     pairs = compare_all(
@@ -150,7 +151,24 @@ def _scored(record: TrialRecord, metric: ComparedMetric) -> float | None:
     return None if record.kept is None else record.kept.figure(metric.name)
 
 
-def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapping[int, _Chance]) -> OptimizerResult:
+def _sizes(plan: Plan, chosen: Mapping[str, Changes]) -> dict[str, int | None]:
+    """The parameters of each arm's network, None where all have equally many; the data say how many inputs it has."""
+    if not plan.spec.arms:
+        return dict.fromkeys(chosen)
+    sizes = {
+        name: sum(map(math.prod, with_changes(plan.task, changes, seed=0).parameter_shapes.values()))
+        for name, changes in chosen.items()
+    }
+    return dict.fromkeys(chosen) if len({*sizes.values()}) == 1 else dict(sizes)
+
+
+def _arm(
+    plan: Plan,
+    tuned: Tuned,
+    records: Sequence[TrialRecord],
+    chances: Mapping[int, _Chance],
+    parameters: int | None,
+) -> OptimizerResult:
     other = next(iter(chances.values()), _Chance())
     trials = [_trial(plan, record, chances.get(record.seed, other)) for record in records]
     scores = [trial.score for trial in trials]
@@ -175,6 +193,7 @@ def _arm(plan: Plan, tuned: Tuned, records: Sequence[TrialRecord], chances: Mapp
         "curves": _curves(records),
         "steps_per_epoch": next((own for own in known if own not in (None, plan.task.steps_per_epoch)), None),
         "at_default": _at_default(tuned.setting),
+        "parameters": parameters,
         "gradients_per_step": None if (most := gradients_per_step(plan, tuned.setting)) == 1 else most,
     }
     if plan.spec.metric is not None:

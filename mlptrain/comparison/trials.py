@@ -75,7 +75,8 @@ class TrialBatch:
     """Trials that train together, on the task and with the device, precision and threads of the plan: a job.
 
     ``identities`` are the names of the trials, in order; ``split`` is the one that scoring reads, once per trial and
-    after its training. Tuning reads none. ``metric`` is what is recorded besides loss and accuracy, if it is another.
+    after its training. Tuning reads none. ``metric`` is what is recorded besides loss and accuracy, if it is another,
+    and the ``followed`` ones have curves too.
     """
 
     base: Experiment
@@ -85,6 +86,7 @@ class TrialBatch:
     split: SplitName
     data_dir: Path | None = None
     metric: str = "accuracy"
+    followed: tuple[str, ...] = ()
     halving: Halving | None = None
 
     @property
@@ -153,7 +155,7 @@ def _what(trial: Trial) -> dict[str, Any]:
 def _run(batch: TrialBatch, on_epoch: OnEpoch) -> list[TrialRecord]:
     experiments = [trial.experiment(batch.base) for trial in batch.trials]
     splits = splits_of(batch, experiments)
-    recorder = _BatchRecorder(experiments, splits, on_epoch, batch.metric)
+    recorder = _BatchRecorder(experiments, splits, on_epoch, batch)
     if batch.halving is None:
         fit(experiments, splits, [recorder])
     else:
@@ -180,14 +182,15 @@ class _BatchRecorder(Listener):
     """Follows the trials of a batch while they train."""
 
     def __init__(
-        self, experiments: Sequence[Experiment], splits: Sequence[Splits], on_epoch: OnEpoch, metric: str
+        self, experiments: Sequence[Experiment], splits: Sequence[Splits], on_epoch: OnEpoch, batch: TrialBatch
     ) -> None:
-        self._experiments, self._splits, self._on_epoch, self._metric = experiments, splits, on_epoch, metric
+        self._experiments, self._splits, self._on_epoch, self._batch = experiments, splits, on_epoch, batch
         self.trials: list[TrialRecorder] = []
 
     def started(self, models: Sequence[TrainedModel]) -> None:
         each = zip(models, self._experiments, self._splits, strict=True)
-        self.trials = [TrialRecorder(*one, metric=self._metric) for one in each]
+        metric, followed = self._batch.metric, self._batch.followed
+        self.trials = [TrialRecorder(*one, metric=metric, followed=followed) for one in each]
 
     def epoch(self, epochs: Sequence[Epoch | None]) -> None:
         for trial, epoch in zip(self.trials, epochs, strict=True):
@@ -225,8 +228,17 @@ class _Halver(Listener):
 class TrialRecorder:
     """One trial while it trains: its curves, and the weights that are scored."""
 
-    def __init__(self, model: TrainedModel, experiment: Experiment, splits: Splits, *, metric: str) -> None:
+    def __init__(
+        self,
+        model: TrainedModel,
+        experiment: Experiment,
+        splits: Splits,
+        *,
+        metric: str,
+        followed: tuple[str, ...] = (),
+    ) -> None:
         self._model, self._experiment, self._splits, self._metric = model, experiment, splits, metric
+        self._further = (metric, *followed)
         self._hashes = hashes_of(splits, model)
         self._curves: dict[str, list[float | None]] = {}
         self._ending: Ending | None = None
@@ -258,12 +270,12 @@ class TrialRecorder:
         self._model.end(Ending("stopped early", epoch.epoch, epoch.step, epoch.lr))
 
     def _figures(self, split: str, metrics: Metrics) -> dict[str, float | None]:
-        """Loss, accuracy and the metric, None where it is undefined; it is not measured while training."""
-        known, metric = named(split, metrics), f"{split}_{self._metric}"
+        """Loss, accuracy and further metrics, None where undefined; these are not measured while training."""
+        known, further = named(split, metrics), [f"{split}_{key}" for key in self._further]
         always: dict[str, float | None] = {
             name: known[name] for name in (f"{split}_loss", f"{split}_accuracy") if name in known
         }
-        return always if split == "train" else always | {metric: known.get(metric)}
+        return always if split == "train" else always | {name: known.get(name) for name in further}
 
     @property
     def _kept_epoch(self) -> int:

@@ -92,7 +92,8 @@ class TriedSetting(Record):
 class OptimizerResult(Sparse):
     """One optimizer of the comparison, or one arm; ``curves`` has no entry where no trial lasted.
 
-    ``steps_per_epoch`` is there where an arm changes it, and ``gradients_per_step`` where a step may evaluate several.
+    ``steps_per_epoch`` is there where an arm changes it, ``gradients_per_step`` where a step may evaluate several, and
+    ``parameters``, those of the chosen setting's network, where arms differ in them.
     ``at_default`` is there of an optimizer by its import path: the keys whose value is its constructor's.
     """
 
@@ -114,6 +115,7 @@ class OptimizerResult(Sparse):
     curves: dict[CurveName, Curve]
     steps_per_epoch: Positive | None = None
     gradients_per_step: Positive | None = None
+    parameters: Count | None = None
     at_default: list[str] | None = None
 
     @property

@@ -33,7 +33,7 @@ from mlptrain.system.atomic import write_atomically
 from mlptrain.system.disk import remedy
 from mlptrain.system.jsonfiles import read_json, to_json
 from mlptrain.system.lock import LockedFolder
-from mlptrain.system.paths import AnyPath, user_path
+from mlptrain.system.paths import AnyPath, refuse_below_file, user_path
 
 INITIAL = Path("checkpoints/initial.safetensors")  # in a run folder, which then needs no other file
 _NAMED_RUNS = 10
@@ -58,6 +58,7 @@ class NewFolder(LockedFolder):
             path = user_path(run_dir) if run_dir else _new_in_runs(name + cls._suffix)
             if path.exists() and not path.is_dir():
                 raise _not_empty(path)
+            refuse_below_file(path)
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path).__enter__()  # of two that start at once, one passes
             if not any(path.iterdir()):

@@ -38,6 +38,11 @@ class RayExecutor(Section):
 ExecutorSpec = Annotated[LocalExecutor | RayExecutor, Field(discriminator="name"), ShortName()]
 
 
+def divides_gpus(executor: LocalExecutor | RayExecutor) -> bool:
+    """Whether it asks for a part of a GPU."""
+    return isinstance(executor, RayExecutor) and executor.gpus < 1
+
+
 class _Where(Section):
     """What ``read_executor`` reads."""
 

@@ -106,6 +106,8 @@ class UnknownKey:
             if answer := _rows(KEYS_OF.get(kind.__name__, {})).get(word):
                 return f"unknown key; did you mean '{answer}'?" if answer in self.allowed else f"unknown key; {answer}"
         here = {compact(name): name for name in self.allowed}
+        if (plural := here.get(f"{word}s")) is not None:
+            return f"unknown key; did you mean '{plural}'?"
         for exact in (word, _ASPECT.sub("", word)):
             if answer := self._known(exact, here):
                 return answer

@@ -47,6 +47,7 @@ OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", 
 _READ = {"data", "facts", "evaluation", "loss"}  # what says which figures are recorded
 # In the place of a base that has faults.
 _STAND_IN = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
+_SEED = ExperimentSpec.model_fields["seed"].default
 Spec = TypeVar("Spec", bound=ComparisonSpec | SearchSpec)
 
 
@@ -165,15 +166,31 @@ class StudyReader:
             raise SpecError(in_order(faults, self.document.source))
         return spec, self._base.facts
 
-    def loaded(self, spec: Spec, warnings: Iterable[Fault]) -> LoadedStudy[Spec]:
-        """The checked study as it is written out, with the warnings about its base before its own."""
+    def loaded(self, spec: Spec, warnings: Iterable[Fault], *, seeds: str) -> LoadedStudy[Spec]:
+        """The checked study as it is written out, with the warnings about its base before its own.
+
+        ``seeds`` is the key, or the keys, of the seeds that trials train with.
+        """
         assert self._base is not None
         assert self._base.facts is not None
         base = Experiment(spec.base, self._base.facts)
         document, data = self._base.document, self._base.spec.data  # as written, whose own draw is not the study's
         of_base = [document.fault(path, message) for path, message in warnings_about(base)]
         of_base += [*doubts_of_data(document, data), *dropped_of_data(document, data)]
+        of_base += self._ignored_seed(document, seeds)
         return LoadedStudy(spec, base, (*of_base, *warnings))
+
+    def _ignored_seed(self, base: Document, seeds: str) -> list[Fault]:
+        """That the seed of a base has no effect, where it is not the default, which plans write out.
+
+        A file of its own is an experiment too, which trains with its seed.
+        """
+        message = f"has no effect: trials train with {seeds}"
+        if base.prefix:
+            is_other = base.value.get("seed", _SEED) != _SEED
+            return [self.document.fault(("base", "seed"), message)] if is_other else []
+        given = [override for override in self.of_base if override.partition("=")[0].strip() == "base.seed"]
+        return [Fault(f"--set {override}", None, None, "", message) for override in given]
 
 
 def base_of_plan(document: Document) -> Experiment:

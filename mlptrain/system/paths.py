@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlptrain.errors import UserError
+from mlptrain.errors import RunFolderError, UserError
 
 AnyPath = str | os.PathLike[str]
 
@@ -24,6 +24,12 @@ def user_path(path: AnyPath) -> Path:
         if written.parts[0] != "~" and len(written.parts) == 1:
             return written
         raise UserError(f"{written}: {written.parts[0]} is not a known home folder; give the full path") from None
+
+
+def refuse_below_file(folder: Path) -> None:
+    """Raises RunFolderError where a folder cannot be made, since what is to hold it is a file."""
+    if (file := next((parent for parent in folder.parents if parent.is_file()), None)) is not None:
+        raise RunFolderError(f"{folder} cannot be a folder: {file} is a file; choose another folder with --run-dir")
 
 
 def expanded(argument: str) -> str:

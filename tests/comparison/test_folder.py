@@ -174,10 +174,18 @@ def test_a_folder_killed_while_its_plan_was_written_is_taken(tmp_path: Path) -> 
     assert not list(found.path.glob(".*"))
 
 
-@pytest.mark.parametrize("place", ["file/comparison", "/proc/comparison"])
-def test_a_folder_that_cannot_be_made_is_one_message(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "kind", "says"),
+    [
+        ("file/comparison", RunFolderError, "file is a file; .* --run-dir"),
+        ("/proc/comparison", MachineError, r"cannot be used: .* --run-dir"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_one_message(
+    tmp_path: Path, place: str, kind: type[MlptrainError], says: str
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match=r"cannot be used: .* --run-dir") as error:
+    with pytest.raises(kind, match=says) as error:
         compare_optimizers(load(FIXED, tmp_path), run_dir=tmp_path / place)
     assert "\n" not in str(error.value)
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from scipy import stats
 
+import mlptrain
 from mlptrain.comparison import compare as run
 from mlptrain.comparison import make_plan
 from mlptrain.comparison.pairing import check_paired
@@ -559,7 +560,7 @@ def test_unequal_budgets_are_said(tmp_path: Path, call: Call) -> None:
     target = ["--set", "target={metric: validation_rmse, value: 0.6}"]
     shown = call("compare", str(path), "--run-dir", str(tmp_path / "study"), *target).out
     assert "note: Tuning budgets differ, which favours the larger: tuning trials of A 0, B 2." in shown
-    assert "time to validation rmse of at most 0.6" in shown
+    assert "time to validation RMSE of at most 0.6" in shown
     summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
     for name, arm in summary["arms"].items():
         records = [r for r in records_of(tmp_path / "study") if (r["role"], r["arm"]) == ("scoring", name)]
@@ -567,6 +568,67 @@ def test_unequal_budgets_are_said(tmp_path: Path, call: Call) -> None:
         first = [next((at for at, rmse in enumerate(curve) if at and rmse <= 0.6), None) for curve in curves]
         assert arm["epochs_to_target"]["trials"] == first
     assert any(arm["epochs_to_target"]["reached"] for arm in summary["arms"].values())
+
+
+def test_a_target_may_be_in_any_metric_that_runs_record(tmp_path: Path) -> None:
+    """Of a regression by R² the RMSE, which is the root of the mean squared error, epoch by epoch."""
+    text = "arms: {A: {}, B: {optimizer.lr: 0.1}}\nmetric: r2\nscoring: {seeds: 2}\n"
+    found = study(text + "target: {metric: validation_rmse, value: 0.6}\n", tmp_path, base=REGRESSION)
+    trials: dict[str, list[int | None]] = {"A": [], "B": []}
+    for record in records_of(tmp_path / "study"):
+        curves = record["curves"]
+        np.testing.assert_allclose(curves["validation_rmse"], np.sqrt(curves["validation_loss"]), rtol=1e-6)
+        reached = [epoch for epoch, loss in enumerate(curves["validation_loss"]) if epoch and loss <= 0.6**2]
+        trials[record["arm"]].append(min(reached, default=None))
+    assert {name: arm["epochs_to_target"]["trials"] for name, arm in found["arms"].items()} == trials
+    assert any(trials["A"] + trials["B"])
+    listed = WITH_ADAM + "  evaluation: {metrics: [f1]}\n"
+    lower = RELU_GELU + "scoring: {seeds: 1}\ntarget: {metric: validation_f1, value: 0.05}\n"
+    study(lower, tmp_path, base=listed, name="f1")
+    assert all(len(record["curves"]["validation_f1"]) == 3 for record in records_of(tmp_path / "f1"))
+
+
+@pytest.mark.parametrize(
+    ("arms", "counts"),
+    [
+        ("{A: {}, B: {model.hidden: [16, 4]}, C: {model.bias: false}}", [64 * 8 + 8 + 8 * 10 + 10,
+         64 * 16 + 16 + 16 * 4 + 4 + 4 * 10 + 10, 64 * 8 + 8 * 10]),
+        ("{A: {}, B: {model.members: {k: 4, kind: mini}}}",
+         [64 * 8 + 8 + 8 * 10 + 10, 64 * 8 + 8 + 4 * 64 + 40 * 8 + 40]),
+        ("{A: {}, B: {model.activation: gelu}}", None),
+        ("{A: {}, B: {optimizer.lr: 0.1}}", None),
+    ],
+)  # fmt: skip
+def test_arms_with_networks_of_different_sizes_say_so(
+    arms: str, counts: list[int] | None, tmp_path: Path, call: Call
+) -> None:
+    path = write(f"arms: {arms}\nscoring: {{seeds: 1}}\n", tmp_path, base=WITH_ADAM)
+    shown = call("compare", str(path), "--run-dir", str(tmp_path / "study")).out
+    page = comparison_page(tmp_path / "study")
+    assert ("differ in parameters" in shown, "differ in parameters" in page) == (counts is not None, counts is not None)
+    if counts is not None:
+        names = "ABC"[: len(counts)]
+        summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
+        assert [summary["arms"][name]["parameters"] for name in names] == counts
+        least, most = (names[counts.index(end)] for end in (min(counts), max(counts)))
+        said = f"note: Arms differ in parameters, from {min(counts):,} ({least}) to {max(counts):,} ({most}): part"
+        assert said in shown
+
+
+def test_parameters_are_counted_where_the_data_decide_how_wide_inputs_are(tmp_path: Path) -> None:
+    """As many as the modules have that the arms train to."""
+    base = {"data": "penguins", "model": {"hidden": [4]}, "optimizer": "adam", "training": {"epochs": 1}}
+    arms: dict[str, dict[str, Any]] = {
+        "codes": {},
+        "embedded": {"model.numeric_embedding": "periodic"},
+        "few": {"data.columns": {"sex": "drop"}},
+    }
+    _, summary = run({"base": base, "arms": arms, "scoring": {"seeds": 1}}, run_dir=tmp_path / "study")
+    for name, changes in arms.items():
+        overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+        outcome = mlptrain.train(base, overrides=overrides, run_dir=tmp_path / name)
+        module = mlptrain.load(outcome)
+        assert summary.optimizers[name].parameters == sum(one.numel() for one in module.parameters())
 
 
 def test_equal_budgets_are_passed_over(tmp_path: Path, call: Call) -> None:

@@ -187,6 +187,31 @@ def test_no_interval_is_cut_without_an_arrow(six: Summary) -> None:
     assert "▶" not in texts(draw_differences(one))
 
 
+def with_differences(summary: Summary, differences: dict[str, float]) -> Summary:
+    """With other mean differences from the best, and intervals of 0.001 around them."""
+    best = summary.ranking[0]
+    pairs = []
+    for pair in summary.ranked_pairs:
+        mean = -differences[pair.b] if pair.a == best else pair.mean
+        pairs.append(pair.model_copy(update={"mean": mean, "low": mean - 0.001, "high": mean + 0.001}))
+    return summary.model_copy(update={"pairs": pairs})
+
+
+@pytest.mark.parametrize("fate", ["completed", "diverged", "failed"])
+def test_of_a_few_arms_none_is_off_the_scale_that_lasted(six: Summary, fate: str) -> None:
+    """A difference of 20 points beside four of 0.3 stands on the axis; one of an arm that diverged at its edge."""
+    *near, far = six.ranking[1:]
+    summary = with_differences(six, dict.fromkeys(near, -0.003) | {far: -0.2})
+    if fate != "completed":
+        lost = summary.optimizers[far].model_copy(update={fate: 1})
+        summary = summary.model_copy(update={"optimizers": {**summary.optimizers, far: lost}})
+    figure = draw_differences(summary)
+    low, high = figure.axes[0].get_xlim()
+    arrows = [text for text in texts(figure) if "◀" in text or "▶" in text]
+    assert (low < -0.2 < high, arrows) == ((True, []) if fate == "completed" else (False, ["◀ −20.00"]))
+    assert low < -0.003 < high
+
+
 def dots_of_rows(axes: Axes, row: int) -> list[Line2D]:
     return [line for line in axes.get_lines() if line.get_markersize() == 8 and y_of(line) == row]
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from mlptrain.report.comparison.outputs import comparison_page
-from tests.report.comparison_samples import KINDS, RATES, Samples, read
+from mlptrain.report.comparison.words import caveats
+from tests.report.comparison_samples import KINDS, RATES, Samples, read, summary_of
 from tests.report.test_report_command import Page
 
 MINUS = "\N{MINUS SIGN}"
@@ -264,6 +265,9 @@ def test_what_a_comparison_has_not_is_left_out_or_said(samples: Samples) -> None
     assert {row["95 % interval"] for row in one["Verdicts as a list"]} == {"–"}
     text = Page(samples.page("one seed")).text
     assert "No verdicts: 6 pairs of optimizers need at least 8 seeds, and there is 1." in text
+    alone = summary_of(samples("one seed"))
+    pair = alone.model_copy(update={"pairs": alone.pairs[:1], "seeds_for_verdict": 6})
+    assert caveats(pair)[0] == "No verdicts: 1 pair of optimizers needs at least 6 seeds, and there is 1."
     assert "No trial lasted, so there are none." in Page(samples.page("all failed")).text
     assert "all 60 scored trials lasted and learnt" in Page(samples.page("six")).text
 

@@ -216,6 +216,8 @@ def test_labels_of_sections_name_what_differs() -> None:
     assert labels_of([{"name": "adam"}, {"name": "adam", "lr": 0.1}]) == ["adam", "adam\nlr: 0.1"]
     assert labels_of([[64], [64, 32], None, True]) == ["[64]", "[64, 32]", "null", "true"]
     assert labels_of([0.12345678, 0.1234567]) == ["0.12345678", "0.1234567"]
+    assert labels_of(np.geomspace(0.001, 0.1, 7).tolist()[1:4]) == ["0.002154", "0.004642", "0.01"]
+    assert labels_of([1234567.0, 0.0001]) == ["1.235e+06", "0.0001"]
 
 
 def test_labels_of_keys_end_at_dots_and_underscores() -> None:

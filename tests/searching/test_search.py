@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mlptrain
@@ -424,3 +425,13 @@ def test_a_search_of_one_key_is_shown_by_its_value(tmp_path: Path, call: Call) -
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Every trial by its value" in page
     assert "in the ring the best one" in page
+
+
+def test_a_grid_of_logarithms_is_shown_in_few_digits(tmp_path: Path, call: Call) -> None:
+    """The file and the JSON output keep all of them."""
+    path = tmp_path / "grid.yaml"
+    base = "{data: digits, model: {hidden: [4]}, optimizer: adam}"
+    path.write_text(f"base: {base}\nspace: {{optimizer.lr: {{log_grid: [0.001, 0.1, 4]}}}}\nmethod: grid\n")
+    assert "[0.001, 0.004642, 0.02154, 0.1]" in call("check", str(path)).out
+    [report] = json.loads(call("check", str(path), "--json").out)
+    np.testing.assert_allclose(report["space"]["optimizer.lr"], np.geomspace(0.001, 0.1, 4), rtol=1e-11)

@@ -88,6 +88,18 @@ CASES: dict[str, tuple[str, str, str, str]] = {
         "has no effect: the comparison names the optimizers",
         f"{BASE}{PAIR}",
     ),
+    "seed of the base": (
+        f"base: {{data: digits, model: {{hidden: [4]}}, seed: «4}}\n{PAIR}",
+        "base.seed",
+        "has no effect: trials train with scoring.seeds",
+        f"{BASE}{PAIR}",
+    ),
+    "seed of the base beside tuning": (
+        f"base: {{data: digits, model: {{hidden: [4]}}, seed: «4}}\n{TUNED}",
+        "base.seed",
+        "has no effect: trials train with tuning.seeds and scoring.seeds",
+        f"{BASE}{TUNED}",
+    ),
     "a warning of the base": (
         f"base: {{data: digits, model: {{hidden: [], activation: «tanh}}}}\n{PAIR}",
         "base.model.activation",
@@ -117,6 +129,14 @@ def test_warning_stays_with_a_dump(tmp_path: Path) -> None:
         file.write_text(text, encoding="utf-8")
         file.write_text(yaml_text(load_comparison(file).spec.to_plain()), encoding="utf-8")
         assert [warning.path for warning in load_comparison(file).warnings] == wanted
+
+
+def test_seed_of_a_file_is_its_own_and_that_of_an_option_has_no_effect(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("data: digits\nmodel: {hidden: [4]}\noptimizer: sgd\nseed: 4\n")
+    (tmp_path / "c.yaml").write_text(f"base: one.yaml\n{PAIR}")
+    assert load_comparison(tmp_path / "c.yaml").warnings == ()
+    [warning] = load_comparison(tmp_path / "c.yaml", ["base.seed=5"]).warnings
+    assert str(warning) == "--set base.seed=5  has no effect: trials train with scoring.seeds"
 
 
 def test_warning_of_a_base_by_path_names_its_file(tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
         (f"{RATE}prune: hyperband\n", "7:8  prune: must be halving, none"),
         (f"{RATE}metric: test_accuracy\n", "metric.name: would choose by test rows"),
         (f"{RATE}metric: validation_rmse\n", "metric.name: rmse "),
+        (
+            "space: {model.activation: {uniform: [0, 1]}}\n",
+            "6:37  space.model.activation.uniform: draws numbers, but the key takes a name such as relu, or a mapping "
+            "of keys and values; write a list of values to choose from",
+        ),
+        (
+            "space: {model.bias: {integers: [0, 1]}}\n",
+            "6:32  space.model.bias.integers: draws numbers, but the key takes true or false; write a list",
+        ),
+        (f"{RATE}scoring: {{seed: 3}}\n", "7:11  scoring.seed: unknown key; did you mean 'seeds'?"),
         (f"{RATE}scoring: {{seeds: [100]}}\n", "7:18  scoring.seeds: 100 is the search's own seed"),
         (f"{RATE}model: {{hidden: [4]}}\n", "7:1  model: unknown key here; it belongs to base.model"),
         (
@@ -201,7 +211,7 @@ def test_each_fault_has_one_message_at_its_place(text: str, says: str, tmp_path:
             {"arms.A.model.activation", "arms.B.model.depth", "arms.C.model.bias", "metric.goal", "target.metric"},
         ),
         ("arms: {A: {}, B: {optimizer.lr: [0.1, 0.01]}}\ntuning: none\n", {"arms.B.optimizer.lr"}),
-        ("arms: {A: {}, B: {loss.name: huber}, C: {data.scaling: none}}\nmetric: rmse\n", set()),
+        ("arms: {A: {}, B: {loss.name: huber}, C: {data.numeric: {missing: mean}}}\nmetric: rmse\n", set()),
     ],
 )
 def test_data_that_cannot_be_read_hide_no_fault_and_make_none(
@@ -305,6 +315,14 @@ def test_a_method_that_never_learns_is_warned_of(text: str, says: str | None, tm
     else:
         [only] = told
         assert says in only
+
+
+def test_a_seed_of_the_base_is_of_no_use(tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(f"{BASE}  seed: 4\n{RATE}")
+    [told] = load_search(path).warnings
+    wanted = "has no effect: trials train with seed, which stands beside base, and scoring.seeds"
+    assert str(told) == f"{path}:6:9  base.seed: {wanted}"
 
 
 def test_a_part_of_a_gpu_is_of_no_use_to_the_cpu(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ _SPREAD = 0.32  # of a row: how far equal values are stacked away from its middl
 _PLACES = 90  # side by side in a row before values count as equal
 _MAX_PAIRED = 3  # arms, up to which the scores of a seed are joined by a line
 _MAX_SEEDS_PAIRED = 20
+_MAX_WHOLE = 5  # rows of differences, up to which an arm that trained to its end is never off the axis
 _UNDER: Reason = "under-tuned"
 # Values below a gap stand as text at the edge where the gap is so many times as wide as all that lies above it.
 _FAR = 4.0
@@ -76,7 +77,7 @@ def draw_differences(summary: Summary) -> Figure:
     The shaded band is the width of a tie.
     """
     best, *others = summary.ranking
-    pairs, units = _against_best(summary), Units.of(summary)
+    pairs, units, arms = _against_best(summary), Units.of(summary), summary.optimizers
     title = words.titled(summary, f"{words.split_name(summary.split)} {units.name} compared with {best}'s")
     tie = f"; grey: a tie, {units.width(summary.tie)}" if summary.tie else ""
     way = "" if units.higher_is_better else "; lower is better"
@@ -88,7 +89,10 @@ def draw_differences(summary: Summary) -> Figure:
     x = f"{of}\n({units.unit}{way}{tie})"
     figure, axes = _rows(others, title=title, x=x)
     intervals = [_Interval.of(pair, units) for pair in pairs]
-    low, high = _limits([[one.mean] for one in intervals] + [[0.0]], intervals, units)
+    lasting = {pair.a for pair in pairs if not (arms[pair.a].diverged or arms[pair.a].failed)}
+    whole = len(pairs) <= _MAX_WHOLE
+    kept = [one.mean for pair, one in zip(pairs, intervals, strict=True) if whole and pair.a in lasting]
+    low, high = _limits([[one.mean] for one in intervals] + [[0.0]], intervals, units, kept=kept)
     high = max(high, 1.5 * summary.tie, 0.12 * (high - low))
     _set_limits(axes, low, high, units)
     axes.axvspan(-summary.tie, summary.tie, color="#e3e7ec", zorder=0, linewidth=0)
@@ -184,14 +188,19 @@ class _Interval:
         return cls(-found.mean, *(None if end is None else -end for end in (found.high, found.low)))
 
 
-def _limits(rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: Units) -> tuple[float, float]:
+def _limits(
+    rows: Sequence[Sequence[float]], means: Sequence[_Interval], units: Units, *, kept: Sequence[float] = ()
+) -> tuple[float, float]:
     """The axis: all values, or those above a gap that would squeeze them, with the intervals of the means shown.
 
+    The ``kept`` values lie on it wherever they are.
     An interval that is far wider than the others, of an arm that diverged now and then, is not followed to its end.
     """
     values = sorted(value for row in rows for value in row)
     low, high = values[0], values[-1]
     for below, above in pairwise(values):
+        if above > min(kept, default=high):
+            break
         shown = sum(max(row) >= above for row in rows)
         least = _LEAST_GAP if units.is_share else 0.1 * abs(high)
         if above - below > max(_FAR * (high - above), least) and shown >= max(2, len(rows) / 2):

@@ -18,7 +18,7 @@ from mlptrain.spec.base import names_of, sections_at
 from mlptrain.spec.comparison.rules import test_rows_of_tuning
 from mlptrain.spec.comparison.sections import TargetSpec
 from mlptrain.spec.experiment import ExperimentSpec
-from mlptrain.spec.metrics import is_share
+from mlptrain.spec.metrics import is_share, short_name_of
 from mlptrain.spec.optimizer import Foreign
 
 SYMBOLS: Mapping[Verdict, str] = {"better": "▲", "worse": "▼", "tie": "=", "not decided": "?", "no verdict": "·"}
@@ -175,7 +175,8 @@ def titled(summary: Summary, text: str, *, width: int = 66) -> str:
 def describe_target(target: TargetSpec) -> str:
     """``validation accuracy of at least 95 %``, or ``test loss of at most 0.1``."""
     value = f"{100 * target.value:g} %" if is_share(target.key) else f"{target.value:g}"
-    return f"{target.metric.replace('_', ' ')} of at {'least' if target.is_at_least else 'most'} {value}"
+    metric = f"{split_name(target.split)} {short_name_of(target.key)}"
+    return f"{metric} of at {'least' if target.is_at_least else 'most'} {value}"
 
 
 def target_note(summary: Summary) -> str:
@@ -252,10 +253,10 @@ def caveats(summary: Summary) -> list[str]:
     """What forbids a verdict or limits it, and where budgets were not equal."""
     notes = []
     if len(summary.seeds) < summary.seeds_for_verdict:
+        pairs, seeds = len(summary.pairs), len(summary.seeds)
         notes.append(
-            f"No verdicts: {counted(len(summary.pairs), 'pair')} of {what(summary)}s need at least "
-            f"{summary.seeds_for_verdict} seeds, and there {'is' if len(summary.seeds) == 1 else 'are'} "
-            f"{len(summary.seeds)}."
+            f"No verdicts: {counted(pairs, 'pair')} of {what(summary)}s need{'s' if pairs == 1 else ''} at least "
+            f"{summary.seeds_for_verdict} seeds, and there {'is' if seeds == 1 else 'are'} {seeds}."
         )
     notes += [
         f"{name} is under-tuned: its best value lies on the edge of its grid, so nothing is said against it."
@@ -293,7 +294,7 @@ def _ascend(lists: Sequence[Any]) -> bool:
 
 
 def _unequal_budgets(summary: Summary) -> Iterator[str]:
-    """In what the arms had more or less than each other: tuning trials, updates, gradients."""
+    """In what the arms had more or less than each other: tuning trials, parameters, updates, gradients."""
     kind = what(summary)
     tuned = {name: entry.tuning_trials for name, entry in summary.ranked}
     if _budgets_differ(summary):
@@ -303,6 +304,16 @@ def _unequal_budgets(summary: Summary) -> Iterator[str]:
         yield (
             f"{kind.capitalize()}s differ in tuning trials, since grids were extended by the rule for "
             f"{extended(summary)}: {_by_number(tuned)}."
+        )
+    sizes = {name: entry.parameters for name, entry in summary.ranked if entry.parameters is not None}
+    if len(set(sizes.values())) > 1:
+        ends = [
+            f"{end:,} ({_and([name for name, size in sizes.items() if size == end])})"
+            for end in (min(sizes.values()), max(sizes.values()))
+        ]
+        yield (
+            f"{kind.capitalize()}s differ in parameters, from {' to '.join(ends)}: part of a difference may be the "
+            "size of the networks."
         )
     updates = {name: summary.epochs * steps for name, steps in steps_by_arm(summary).items()}
     if len(set(updates.values())) > 1:

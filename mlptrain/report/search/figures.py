@@ -243,15 +243,20 @@ def _round_numbers(choice: Range) -> list[float]:
 
 
 def labels_of(values: Sequence[Any]) -> list[str]:
-    """Choices as short texts, no two the same: of sections the name and what differs from others of that name."""
+    """Choices as short texts, no two the same: of sections the name and what differs from others of that name.
+
+    Numbers have four digits where these tell them apart.
+    """
     texts = [_label(value, values) for value in values]
     counts = Counter(texts)
-    return [text if counts[text] == 1 else value_text(value) for value, text in zip(values, texts, strict=True)]
+    return [text if counts[text] == 1 else _exact(value) for value, text in zip(values, texts, strict=True)]
+
+
+def _exact(value: Any) -> str:
+    return _number(value) if isinstance(value, float) else value_text(value)
 
 
 def _label(value: Any, values: Sequence[Any]) -> str:
-    if isinstance(value, float):
-        return _number(value)
     if not isinstance(value, dict) or "name" not in value:
         return value_text(value)
     alike = [one for one in values if isinstance(one, dict) and one.get("name") == value["name"]]

@@ -183,7 +183,8 @@ def _load(document: Document, *, folder: Path, overrides: Overrides) -> LoadedCo
     if spec.metric is not None and values.get("metric") is not None:
         changed = [path for arm in spec.arms.values() for path in (*arm.fixed, *arm.grids)]
         warnings += [document.fault(path, message) for path, message in kept_by_loss(spec.metric, spec.base, changed)]
-    return reader.loaded(spec, warnings)
+    seeds = "scoring.seeds" if spec.tuning is None else "tuning.seeds and scoring.seeds"
+    return reader.loaded(spec, warnings, seeds=seeds)
 
 
 def _inspect_arms(document: Document) -> None:
@@ -217,6 +218,7 @@ def _written_out(spec: ComparisonSpec, facts: DataFacts) -> ComparisonSpec:
         base = spec.base.model_copy(update={"optimizer": placeholder})
         return spec.model_copy(update=update | {"base": base, "optimizers": optimizers, "arms": {}, "metric": None})
     base = measuring(spec.base, metric.key)
+    base = base if spec.target is None else measuring(base, spec.target.key)
     arms = spec.arms or as_arms(spec.optimizers, base)
     arms = {name: replace(arm, base=base) for name, arm in arms.items()}
     return spec.model_copy(update=update | {"base": base, "optimizers": {}, "arms": arms})

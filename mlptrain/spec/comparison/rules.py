@@ -23,7 +23,7 @@ from mlptrain.spec.comparison.sections import (
     seeds_for_verdict,
 )
 from mlptrain.spec.data import DataSpec
-from mlptrain.spec.executor import ExecutorSpec, RayExecutor
+from mlptrain.spec.executor import ExecutorSpec, divides_gpus
 from mlptrain.spec.experiment import EvaluationSpec, ExperimentSpec, TrainingSpec
 from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec
@@ -263,18 +263,16 @@ def target_is_measured(
     metric: ComparedMetric | None,
     loss: LossSpec,
 ) -> Iterator[Finding]:
-    """Trials record the metric of the target after every epoch: loss, accuracy, and what they are compared by."""
+    """Trials record the metric of the target after every epoch, whichever the base has."""
     if target is None or _is_refused(facts, optimizers, metric):
         return
-    own = judged_key(metric, recorded_keys(evaluation, facts, loss))
-    known = list(dict.fromkeys(["accuracy", "loss", own]))
+    recorded = recorded_keys(evaluation, facts, loss)
+    known = list(dict.fromkeys(["accuracy", "loss", judged_key(metric, recorded), *recorded]))
     if target.split not in ("validation", "test") or target.key not in known:
         shown = target.split if target.split in ("validation", "test") else "validation"
         names = [f"{shown}_{key}" for key in known if facts.class_names or key != "accuracy"]
         slip = meant(target.key or target.metric, known, "metrics")
         hint = f"; did you mean '{shown}_{slip}'?" if slip else ""
-        if target.key != target.metric and target.key in recorded_keys(evaluation, facts, loss):
-            hint = f"; compare by it, metric: {target.key}"
         yield ("target", "metric"), must_be(f"{either(names)}, which trials record", target.metric) + hint
         return
     if not facts.class_names and target.metric.endswith("accuracy"):
@@ -431,7 +429,7 @@ def kept_by_loss(metric: ComparedMetric, base: ExperimentSpec, changed: Iterable
 
 def executor_warnings(executor: ExecutorSpec, training: TrainingSpec) -> Iterator[Finding]:
     """A part of a GPU that nothing trains on."""
-    if isinstance(executor, RayExecutor) and executor.gpus < 1 and training.device == "cpu":
+    if divides_gpus(executor) and training.device == "cpu":
         yield ("executor", "gpus"), "has no effect: base.training.device is cpu"
 
 

@@ -125,8 +125,8 @@ class TargetSpec(Section):
 
     metric: str = Field(
         pattern=_FIGURE,
-        description="Loss, accuracy or the metric of the comparison behind the split that is measured after every "
-        "epoch: validation_accuracy; test_… only where the base's evaluation.split is test.",
+        description="Loss, accuracy or another metric that runs of the base record, behind the split that is measured "
+        "after every epoch: validation_accuracy; test_… only where the base's evaluation.split is test.",
     )
     value: float = Field(gt=0, le=1e30, description="At least this accuracy (a fraction), or at most this loss.")
 

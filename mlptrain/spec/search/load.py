@@ -94,7 +94,7 @@ def load_search(config: Config, overrides: Overrides = ()) -> LoadedSearch:
     document.value["space"] = space or {"none": Choices([0, 1])}
     spec = _written_out(*reader.checked(SearchSpec, _RULES, {"space": space}))
     warnings = [document.fault(path, message) for path, message in _warnings(spec, document.value.keys())]
-    return reader.loaded(spec, [*doubts, *warnings])
+    return reader.loaded(spec, [*doubts, *warnings], seeds="seed, which stands beside base, and scoring.seeds")
 
 
 @contextmanager

@@ -151,11 +151,16 @@ def _instead(key: str, value: dict[str, Any]) -> str:
 
 
 def _as_of_a_range(fault: Fault, document: Document) -> Fault:
-    """One fault with the remedy of a range of all numbers, where whole ones alone are possible; others as they are."""
+    """Both ends' fault as one with its remedy, where a key takes whole numbers alone or none; others as they are."""
     key = re.sub(r"\[[01]\]$", "", fault.path.removeprefix("space."))
     value = document.value["space"].get(key)
-    name = next((name for name in ("uniform", "log_uniform") if isinstance(value, dict) and name in value), None)
-    if name is None or "must be a whole number" not in fault.message:
+    name = next((name for name in _RANGES if isinstance(value, dict) and name in value), None)
+    if name is None:
+        return fault
+    if (words := re.match(r"must be (?!.*number)([^0-9]+), got [-0-9.e+]+(;|$)", fault.message)) is not None:
+        message = f"draws numbers, but the key takes {words[1]}; write a list of values to choose from"
+        return document.fault(("space", key, name), message)
+    if name.endswith("integers") or "must be a whole number" not in fault.message:
         return fault
     whole = name.replace("uniform", "integers")
     low, high = value[name]
