@@ -135,6 +135,19 @@ def test_evaluating_the_same_data_and_others(tmp_path: Path) -> None:
         mlptrain.evaluate(run)
 
 
+def test_exports_and_pictures_take_the_same_data_again(tmp_path: Path) -> None:
+    x, y = arrays(80)
+    outcome = train((x, y), tmp_path / "run")
+    for draws in (mlptrain.export, mlptrain.plot.confusion):
+        with pytest.raises(
+            DataError, match=r"give them again, as data=…, which train, .* export and .* mlptrain\.plot"
+        ):
+            draws(outcome)
+        assert draws(outcome, data=(x, y))
+    rows = mlptrain.export(outcome, rows=True, data=(x, y))
+    assert (rows["train.y"] == np.unique(y, return_inverse=True)[1][rows["train.index"]]).all()
+
+
 def test_the_command_line_says_why_it_has_none(call: Call, tmp_path: Path) -> None:
     train(frame(), tmp_path / "run", data={"target": "kind"})
     for arguments in (["train", str(tmp_path / "run" / "resolved.yaml")], ["eval", str(tmp_path / "run")]):

@@ -99,6 +99,46 @@ def test_a_file_needs_no_configuration(call: Call) -> None:
     assert "no such file" in call("data", "show", "absent.csv").message
 
 
+def test_a_table_of_few_rows_is_shown(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though a tenth of them makes no validation row; what is written for it passes the check."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.jsonl").write_text("".join(f'{{"a": {row}, "y": {row + 0.25}}}\n' for row in range(5)), encoding="utf-8")
+    shown = call("data", "show", "t.jsonl", "--target", "y")
+    assert "rows: 4 training, 0 validation, 1 test" in shown.out
+    assert "data: {name: table, path: t.jsonl, target: y, validation: 0}" in shown.out
+    assert "epochs" not in shown.err
+    Path("t.yaml").write_text(
+        "data: {name: table, path: t.jsonl, target: y, validation: 0}\nmodel: {hidden: []}\noptimizer: adam\n",
+        encoding="utf-8",
+    )
+    assert call("check", "t.yaml").code == 0
+    refused = call("data", "show", "t.jsonl", "--target", "y", "--set", "data.validation=0.1")
+    assert refused.message == (
+        "error: data.validation: takes no rows: 0.1 of 4 rows rounds to 0; use a count, or 0 for none"
+    )
+
+
+def test_an_archive_of_arrays_is_no_table(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("mine.npz", x=np.zeros((4, 2)), y=np.arange(4))
+    message = call("data", "show", "mine.npz").message.replace(f"{tmp_path}/", "")
+    assert message == (
+        "error: mine.npz holds arrays of NumPy (x.npy, y.npy) and no table; "
+        "a configuration reads it with data: {name: arrays, path: mine.npz}"
+    )
+
+
+def test_a_data_set_is_shown_by_its_name(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = call("data", "show", "digits")
+    assert "rows: 1,293 training, 144 validation, 360 test; 64 inputs" in shown.out
+    assert shown.out.endswith("a configuration begins with: data: digits\n")
+    assert "the targets of 'digits' are known" in call("data", "show", "digits", "--target", "0").message
+    assert "no such file" in call("data", "show", "arrays").message
+    Path("digits").write_text("a,k\n1,x\n2,y\n3,x\n4,y\n", encoding="utf-8")
+    assert "'k', the last column" in call("data", "show", "digits").out  # a file that is there comes first
+
+
 def test_duplicates_are_counted(call: Call, rows: pl.DataFrame) -> None:
     kept = rows.drop("row", "note", "unit")
     again = kept.head(7)

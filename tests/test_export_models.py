@@ -408,6 +408,7 @@ def test_what_a_model_says_of_itself(run: Path, call: Call) -> None:
         "arrays": {},
     }
     first = Path("model.onnx").read_bytes()
+    assert len(repr(mlptrain.export_model(run, "model.onnx"))) < 2_000  # without the file's bytes
     assert call("export", str(run), "--to", "onnx").code == 0  # an export may be repeated
     assert Path("model.onnx").read_bytes() == first
     assert str(ROOT).encode() not in first

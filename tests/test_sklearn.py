@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
@@ -478,6 +479,19 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
 def test_bad_input_is_one_clear_value_error(call: Callable[[], Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "says"),
+    [
+        (MLPClassifier, "hiden", r"^MLPClassifier has no argument 'hiden'; did you mean 'hidden'\?$"),
+        (MLPRegressor, "zz", r"^MLPRegressor has no argument 'zz'; there are: hidden, activation, norm, "),
+    ],
+)
+def test_an_argument_that_there_is_not_names_the_class(kind: Any, name: str, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        kind(**{name: [16]})
+    assert {*inspect.signature(kind).parameters} == {*kind().get_params()}  # as a notebook lists them
 
 
 def test_what_is_not_fitted_says_so() -> None:

@@ -142,7 +142,8 @@ def show_summary(folder: str, summary: Summary, timings: Timings) -> None:
         _show_rows(time_rows(summary, timings), f"median time to {describe_target(summary.target)}")
     _show_rows(pair_rows(pairs, units), title)
     for note in (*caveats(summary), *_failures(summary)):
-        say(f"note: {note}")
+        is_name_first = note.startswith(tuple(f"{name} " for name in summary.ranking))
+        say(f"note: {note if is_name_first else note[0].lower() + note[1:]}")
     say(summary.sentence)
     if (half := half_text(summary, timings)) is not None:
         say(half)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec
 
 from mlptrain.errors import Fault, MlptrainError, SpecError
 from mlptrain.spec import Config, Loaded, load_spec
 from mlptrain.spec.splitting import BY_COLUMN
+
+Arguments = ParamSpec("Arguments")
 
 # Keys of a configuration by the argument that sets them.
 KEYS = {
@@ -52,6 +56,22 @@ _FEWEST, _MOST = 32, 256  # rows of a batch
 _STEPS = 2_000
 _MOST_EPOCHS = 100
 VALIDATION, _ENOUGH = 0.15, 200  # of as many rows or more
+
+
+def names_known(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """A constructor that says of an argument that there is not which class has none, and what was meant."""
+    names = [*inspect.signature(init).parameters][1:]
+
+    @functools.wraps(init)
+    def checked(*values: Arguments.args, **named: Arguments.kwargs) -> None:
+        unknown = [name for name in named if name not in names]
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], names, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(names)}"
+            raise TypeError(f"{type(values[0]).__name__} has no argument '{unknown[0]}'; {hint}")
+        init(*values, **named)
+
+    return checked
 
 
 def resolved(values: Mapping[str, Any], *, rows: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from mlptrain.inference.evaluate import load_kept
 from mlptrain.inference.module import TrainedNetwork
 from mlptrain.keys import run_figure
 from mlptrain.runs.records import Line
-from mlptrain.sklearn.arguments import ONE_EPOCH, automatic_batch, defaults_of, load
+from mlptrain.sklearn.arguments import ONE_EPOCH, automatic_batch, defaults_of, load, names_known
 from mlptrain.sklearn.fitted import Fitted, without_updates
 from mlptrain.sklearn.rows import SMALL, Inputs, Matrix, merged
 from mlptrain.sources.facts import MAX_TARGET
@@ -57,6 +57,7 @@ class _Saying(Listener):
 
 
 class _MLP(BaseEstimator):
+    @names_known
     def __init__(
         self,
         hidden: Sequence[int] = (256, 256),

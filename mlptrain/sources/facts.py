@@ -170,12 +170,19 @@ class Choice:
 class DataKeyError(DataError):
     """What ``key`` of the data section asks for is not there, such as rows, a file, or an array of a file.
 
-    ``inside`` are the keys and positions below it, as ("missing",) of ``numeric``.
+    ``inside`` are the keys and positions below it, as ("missing",) of ``numeric``; ``all`` are this error and those
+    of other keys that were found with it.
     """
 
     def __init__(self, key: str, message: str, *, inside: tuple[str | int, ...] = ()) -> None:
         super().__init__(message)
         self.path: tuple[str | int, ...] = (key, *inside)
+        self.all: tuple[DataKeyError, ...] = (self,)
+
+    def beside(self, others: Sequence[DataKeyError]) -> DataKeyError:
+        """This error, with the others."""
+        self.all = (self, *others)
+        return self
 
 
 def drawn(wish: float, rows: int) -> int:

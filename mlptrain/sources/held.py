@@ -38,7 +38,8 @@ def held(name: str, *, key: str = "path") -> Any:
     """What is held under a name: a frame, arrays by their names, or a table. Raises DataKeyError where it is not."""
     if name in _HELD:
         return _HELD[name]
-    given = "others were given now" if _HELD else "give them again: mlptrain.train(spec, data=…), resume or evaluate"
+    functions = "train, resume, evaluate, export and the functions of mlptrain.plot"
+    given = "others were given now" if _HELD else f"in Python give them again, as data=…, which {functions} take"
     raise DataKeyError(key, f"{name} stands for data that were given in Python, not for a file; {given}")
 
 

@@ -321,7 +321,7 @@ def check(
         try:
             sections["facts"] = facts or data.facts()
         except DataKeyError as error:
-            faults.append(document.fault(("data", *error.path), str(error)))
+            faults += [document.fault(("data", *one.path), str(one)) for one in error.all]
         except DataError as error:
             faults.append(document.fault(("data",), str(error)))
         else:

@@ -128,7 +128,18 @@ def message_for(error: ErrorDetails, model: type[BaseModel], *, within: KeyPath 
 
 
 def _message(finding: _Finding) -> str:
+    if glued := _glued(finding):
+        return glued
     return _MESSAGES.get(finding.error["type"].partition(":")[0], _wrong_value)(finding)
+
+
+def _glued(finding: _Finding) -> str:
+    """What to write instead of ``{key:value}``, which YAML reads as a key of that name with nothing; else nothing."""
+    keys: Iterable[Any] = finding.path[-1:] if finding.value is None else ()
+    if finding.error["type"] in ("missing", "union_tag_not_found"):
+        keys = [key for key, value in finding.value.items() if value is None] if isinstance(finding.value, dict) else ()
+    found = next((one for key in keys if (one := re.fullmatch(r"([^:\s]+):([^:\s]+)", str(key)))), None)
+    return f"a blank is missing after ':'; write {found[1]}: {found[2]}" if found else ""
 
 
 def _wrong_value(finding: _Finding) -> str:

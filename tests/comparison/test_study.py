@@ -284,7 +284,8 @@ def test_arms_of_other_batches_have_their_own_steps(tmp_path: Path, call: Call) 
     assert "4 epochs of 1 to 20 steps ·" in page
     assert "with batches of" not in page.partition('id="plan"')[0]
     assert noted.split(". ")[0] in (files.path / "summary.md").read_text()
-    assert f"note: {noted.split('. ')[0]}" in call("compare", str(files.path)).out
+    first = noted.split(". ")[0]
+    assert f"note: {first[0].lower()}{first[1:]}" in call("compare", str(files.path)).out
 
 
 def test_a_step_that_evaluates_several_gradients_is_said(tmp_path: Path) -> None:
@@ -559,7 +560,7 @@ def test_unequal_budgets_are_said(tmp_path: Path, call: Call) -> None:
     assert any("tuning budgets differ" in str(warning) for warning in load_comparison(path).warnings)
     target = ["--set", "target={metric: validation_rmse, value: 0.6}"]
     shown = call("compare", str(path), "--run-dir", str(tmp_path / "study"), *target).out
-    assert "note: Tuning budgets differ, which favours the larger: tuning trials of A 0, B 2." in shown
+    assert "note: tuning budgets differ, which favours the larger: tuning trials of A 0, B 2." in shown
     assert "time to validation RMSE of at most 0.6" in shown
     summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
     for name, arm in summary["arms"].items():
@@ -611,7 +612,7 @@ def test_arms_with_networks_of_different_sizes_say_so(
         summary = json.loads((tmp_path / "study" / "summary.json").read_bytes())
         assert [summary["arms"][name]["parameters"] for name in names] == counts
         least, most = (names[counts.index(end)] for end in (min(counts), max(counts)))
-        said = f"note: Arms differ in parameters, from {min(counts):,} ({least}) to {max(counts):,} ({most}): part"
+        said = f"note: arms differ in parameters, from {min(counts):,} ({least}) to {max(counts):,} ({most}): part"
         assert said in shown
 
 

@@ -491,6 +491,19 @@ def test_keys_that_do_not_fit(folder: Path, keys: dict[str, Any], words: str) ->
     assert words in found.replace(f"{Path.cwd()}/", "").replace(str(Path.cwd()), ".")
 
 
+def test_all_names_that_there_are_not_are_told_at_once(folder: Path) -> None:
+    save(x_train=inputs(), y_train=labels())
+    with pytest.raises(SpecError) as caught:
+        rows_of("d.npz", x="inputs", y="labels", x_test="x_train")
+    assert [(fault.path, fault.message.partition("; ")[0]) for fault in caught.value.faults] == [
+        ("data.x", "there is no array 'inputs'"),
+        ("data.y", "there is no array 'labels'"),
+    ]
+    assert all(
+        "; " in fault.message and "d.npz holds x_train (40, 3)" in fault.message for fault in caught.value.faults
+    )
+
+
 @pytest.mark.parametrize(
     ("write", "words"),
     [
@@ -506,6 +519,8 @@ def test_keys_that_do_not_fit(folder: Path, keys: dict[str, Any], words: str) ->
         (write_bytes("d.mat", b"MATLAB 5.0 MAT-file" + bytes(20)), "d.mat is damaged: "),
         (write_bytes("d.safetensors", b"\x20\0\0\0\0\0\0\0{not json"), "d.safetensors is damaged: "),
         (write_bytes("d.html", b"<!DOCTYPE html>"), "is a web page"),
+        (write_bytes("d.csv", "größe;preis\n1;2\n".encode()), "d.csv is a text; if it is a table, `data: "),
+        (write_bytes("d.csv", "größe;preis\n1;2\n".encode("latin-1")), "d.csv is a text; if it is a table"),
         (write_torch, "is a pickle of torch, which can run code and is not read"),
         (write_mat(X=sparse(), y=labels()), "X holds values of type sparse: expected numbers"),
         (write_mat(X=inputs(), y={"a": 1}), "y holds values of type struct: expected numbers or texts"),

@@ -186,6 +186,25 @@ FORM = "must have the form key=value with a key such as optimizer.lr or model.hi
 
 
 @pytest.mark.parametrize(
+    ("override", "path", "says"),
+    [
+        ("optimizer={name: sgd,lr:0.1}", "optimizer.lr:0.1", "write lr: 0.1"),
+        ("data={name:digits}", "data.name", "write name: digits"),
+        ("loss={name: cross_entropy, class_weights: {a:2}}", "loss.class_weights.a:2", "write a: 2"),
+        (
+            "data={name: table, path: a.csv, target: k, columns: {price:categorical}}",
+            "data.columns.price:categorical",
+            "write price: categorical",
+        ),
+    ],
+)
+def test_a_colon_without_a_blank(override: str, path: str, says: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_text(BASE, source="c.yaml", overrides=[override])
+    assert (path, f"a blank is missing after ':'; {says}") in [(one.path, one.message) for one in caught.value.faults]
+
+
+@pytest.mark.parametrize(
     ("override", "says"),
     [
         ("", FORM),

@@ -24,6 +24,7 @@ from mlptrain.inference.export.inputs import missing_texts
 from mlptrain.inference.export.script import columns_of, script_of
 from mlptrain.runs import RunFolder
 from mlptrain.sources.fetch import Progress
+from mlptrain.sources.held import holding
 from mlptrain.spec import Experiment, to_yaml
 from mlptrain.spec.table import TableData
 from mlptrain.spec.weights import ABOUT
@@ -41,6 +42,7 @@ def export(
     *,
     epochs: int = 1,
     rows: bool = False,
+    data: Any = None,
     data_dir: AnyPath | None = None,
     on_fetch: Progress | None = None,
 ) -> Arrays:
@@ -52,9 +54,10 @@ def export(
     of the first ``epochs``; ``rows`` adds the scaled inputs and the targets of every split.
 
     With ``epochs`` 0 and without ``rows`` the data are not read, and no position is given. The masks of dropout are not
-    exported. ``data_dir`` is where data sets lie, and ``on_fetch`` is notified of a download's bytes. Raises the errors
-    of a run or checkpoint that cannot be read, DataError where the data are no longer those of the training, and
-    UserError for more epochs than fit in memory.
+    exported. ``data`` are those of the training where it was given some from Python, ``data_dir`` is where data sets
+    lie, and ``on_fetch`` is notified of a download's bytes. Raises the errors of a run or checkpoint that cannot be
+    read, DataError where the data are no longer those of the training, and UserError for more epochs than fit in
+    memory.
     """
     path = user_path(run)
     checkpoint = load_kept(path)
@@ -87,7 +90,8 @@ def export(
     if epochs:
         arrays |= {"batch_size": np.array(experiment.batch_size), "order": _order(experiment, epochs)}
     if epochs or rows:
-        arrays |= dict(_rows(load_splits_of(checkpoint, data_dir=data_dir, on_fetch=on_fetch), rows=rows))
+        with holding(data):
+            arrays |= dict(_rows(load_splits_of(checkpoint, data_dir=data_dir, on_fetch=on_fetch), rows=rows))
     arrays[ABOUT] = np.array(json.dumps(about))
     if out is not None:
         file = user_path(out)

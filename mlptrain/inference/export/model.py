@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ class ExportedModel:
     ``about`` is its metadata: texts, of which those called ``…names`` and ``inputs`` are JSON.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)
     inputs: tuple[Input, ...]
     output: str
     shape: tuple[int, ...]

@@ -62,6 +62,7 @@ _VALIDATION = ("val", "valid", "validation", "dev")
 _PART = 1 << 24  # bytes that are unpacked at once
 _MAX_NAMED = 12  # arrays in a message
 _MAX_DETAIL = 200  # characters of another library's message, which quotes the file
+_CONTROL = re.compile(rb"[^\t\n\f\r\x20-\xff]")  # what no text has, in whatever encoding of single bytes or UTF-8
 _SAFETENSORS = {
     "F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
@@ -84,11 +85,14 @@ def parts_of(paths: str | Sequence[str], names: Mapping[str, str | None]) -> Par
     files = files_of(paths)
     stored = arrays_in(files)
     chosen = {key: name for key, name in names.items() if name is not None}
+    absent = []
     for key, name in chosen.items():
         if name not in stored:
             near = difflib.get_close_matches(name, stored, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise DataKeyError(key, f"there is no array '{name}'{hint} {_holding(files, stored)}")
+            hint = f"; did you mean '{near[0]}'? " if near else "; "
+            absent.append(DataKeyError(key, f"there is no array '{name}'{hint}{_holding(files, stored)}"))
+    if absent:
+        raise absent[0].beside(absent[1:])
     guessed = _guessed(stored, chosen)
     if "x" not in guessed and len(stored) == 1 and not chosen:
         [matrix] = stored.values()
@@ -208,7 +212,7 @@ def _reader_of(file: Path, start: bytes) -> _Format:
         return _SAFE
     if start[:4] == b"\x89HDF":
         raise DataKeyError("path", f"{file} is an HDF5 file; save its arrays with numpy.savez")
-    if start and start.isascii() and b"\0" not in start and not start.lstrip().startswith(b"<"):
+    if start and not _CONTROL.search(start) and not start.lstrip().startswith(b"<"):
         raise DataKeyError("path", f"{file} is a text; if it is a table, `data: {{name: table}}` reads it")
     raise DataKeyError(
         "path", f"{file} is {what_is(np.frombuffer(start, np.uint8))}: expected an .npz, .npy, .mat or safetensors file"

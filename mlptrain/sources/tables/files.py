@@ -58,6 +58,7 @@ _FOREIGN: tuple[tuple[bytes | tuple[bytes, ...], str], ...] = (  # first bytes, 
     ((b"\x80\x04\x95", b"\x80\x05\x95"), "a pickle, which is never opened; write the table as Parquet or CSV"),
     (b"version https://git-lfs", "a pointer of Git LFS instead of the file; `git lfs pull` fetches it"),
 )
+_MAX_NAMED = 5  # files of an archive in a message
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -199,9 +200,13 @@ def _only_member(archive: zipfile.ZipFile, path: Path) -> BinaryIO:
         and not Path(member.filename).name.startswith(".")
     ]
     if len(members) != 1:
-        listed = ", ".join(printable(member.filename) for member in members[:5])
+        listed = ", ".join(printable(member.filename) for member in members[:_MAX_NAMED])
+        more = ", …" * (len(members) > _MAX_NAMED)
+        if members and all(member.filename.endswith(".npy") for member in members):
+            remedy = f"a configuration reads it with data: {{name: arrays, path: {path}}}"
+            raise DataError(f"{path} holds arrays of NumPy ({listed}{more}) and no table; {remedy}")
         raise DataError(
-            f"{path} holds {len(members):,} files{f' ({listed} …)' if listed else ''} instead of one; unpack it"
+            f"{path} holds {len(members):,} files{f' ({listed}{more})' if listed else ''} instead of one; unpack it"
         )
     if members[0].flag_bits & 1:
         raise DataError(f"{path} is protected by a password; unpack it")
