@@ -93,7 +93,7 @@ def test_json_keys(call: Call) -> None:
     (listed,) = call("runs", ".", "--json").json
     assert list(listed) == [
         "path", "status", "data", "model", "optimizer", "lr", "epoch", "epochs", "figures", "metric", "value", "age",
-        "what", "name", "best",
+        "what", "name", "best", "trials",
     ]  # fmt: skip
     assert listed["figures"] == {key: value for key, value in trained["kept"].items() if "_" in key}
     (checked,) = call("check", DIGITS, "--json").json

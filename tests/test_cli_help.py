@@ -76,6 +76,33 @@ def test_every_command_has_a_line_in_a_panel(call: Call, group: tuple[str, ...])
     assert all(re.fullmatch(r"  [a-z-]+ {2,}[A-Z].*[^.…]", line) for block in lines.values() for line in block)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train", "x.yaml", "--lr", "0.1"), "--lr; write --set optimizer.lr=0.1"),
+        (("train", "--learning-rate=0.1", "x.yaml"), "--learning-rate; write --set optimizer.lr=0.1"),
+        (("train", "x.yaml", "--epochs", "3"), "--epochs; write --set training.epochs=3"),
+        (("train", "x.yaml", "--batch-size", "8"), "--batch-size; write --set training.batch_size=8"),
+        (("lr-find", "x.yaml", "--optimizer", "adam"), "--optimizer; write --set optimizer=adam"),
+        (("train", "x.yaml", "--seed", "3"), "--seed; write --set seed=3, or did you mean --seeds?"),
+        (("check", "x.yaml", "--hidden", "[3, 4]"), "--hidden; write --set 'model.hidden=[3, 4]'"),
+        (("train", "x.yaml", "--hidden"), "--hidden; write --set model.hidden=…"),
+        (("search", "x.yaml", "--trials", "10"), "--trials; write --set trials=10"),
+        (("search", "x.yaml", "--n-trials", "10"), "--n-trials; write --set trials=10"),
+        (("search", "x.yaml", "--lr", "0.1"), "--lr; write --set base.optimizer.lr=0.1"),
+        (("compare", "x.yaml", "--executor", "ray"), "--executor; write --set executor=ray"),
+        (("train", "x.yaml", "--set", "optimizer.lr", "0.1"), "(0.1); write --set optimizer.lr=0.1"),
+        (("train", "x.yaml", "--nosuch", "1"), "--nosuch"),
+        (("compare", "x.yaml", "--seeds", "3"), "--seeds (Possible options: --set)"),  # of scoring, or of tuning
+        (("eval", "run", "--lr", "3"), "--lr (Possible options: --help)"),  # which has no --set
+    ],
+)
+def test_an_option_that_is_a_key_is_told_how_to_set_it(arguments: tuple[str, ...], says: str, call: Call) -> None:
+    refused = call(*arguments)
+    assert refused.code == 2
+    assert refused.err.rstrip().endswith(says)
+
+
 def test_completion_of_commands_files_and_names(tmp_path: Path) -> None:
     for file in ("mine.yaml", "configs/digits.yaml", "runs/first/resolved.yaml", "runs/group/seeds.json", "notes.txt"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)

@@ -159,6 +159,7 @@ FAULTS = {
         "'signs:SignMomentum'?"
     ),
     "{name: 'signs:Path'}": "c.yaml:3:19  optimizer.name: must be a subclass of torch.optim.Optimizer",
+    "{name: 'signs.py:A'}": "c.yaml:3:19  optimizer.name: names a file; write signs:A, the module's name",
     "{name: 'sings:A'}": "c.yaml:3:19  optimizer.name: names the module 'sings', which neither lies in ",
     "{name: 'a b:C'}": "c.yaml:3:19  optimizer.name: must be module:Class, such as pytorch_optimizer:Lion, got 'a b:C'",
     "{name: 'signs:SignMomentum', lr: -1}": "c.yaml:3:45  optimizer.lr: must be above 0, got -1",

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+_ARGUMENTS = "mlptrain.arguments"
 TRAIN, LOOK, COMPARE, DATA, HELP = "Train and evaluate", "Look", "Compare", "Data", "Help"
 
 
@@ -20,6 +21,23 @@ class PanelledGroup(TyperGroup):
             if getattr(param, "is_flag", False) and param.default is None:
                 param.default = False
         return params
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As they were written, they are kept for ``invoke``."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; where it lacks an option that is a key of its file, the error names ``--set``."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:  # typer may have a copy of click of its own, whose errors are no others' classes
+            command: Any = getattr(getattr(error, "ctx", None), "command", None)
+            if any("--set" in param.opts for param in getattr(command, "params", ())):
+                from mlptrain.cli.guessed import with_the_key
+
+                with_the_key(error, str(command.name), ctx.meta[_ARGUMENTS])
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the panels in the order of their first commands, that of the help last."""

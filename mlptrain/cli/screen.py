@@ -404,6 +404,7 @@ def show_runs(places: Sequence[Path], listed: Sequence[RunSummary]) -> None:
             _place(one.path, places),
             f"{one.what}, {one.status}",
             one.name,
+            "" if one.trials is None else f"{one.trials:,}",
             one.best,
             "" if one.metric is None else f"{one.metric} {figure_text(metric_of(one.metric), one.value)}",
             duration(one.age),
@@ -412,8 +413,8 @@ def show_runs(places: Sequence[Path], listed: Sequence[RunSummary]) -> None:
         if one.what != "run"
     ]
     if rows:
-        columns = ("folder", "what", "name", "best", "mean over scoring seeds", "age")
-        show_table(columns, rows, title="comparisons and searches", right=(5,))
+        columns = ("folder", "what", "name", "trials", "best", "mean over scoring seeds", "age")
+        show_table(columns, rows, title="comparisons and searches", right=(3, 6))
 
 
 def _place(path: Path, places: Sequence[Path]) -> str:

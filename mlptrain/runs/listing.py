@@ -33,8 +33,8 @@ class RunSummary:
     stands for; ``figures`` holds all that there are, of an unfinished run those measured after its last epoch.
     ``epoch`` is the last one trained, of ``epochs``; ``age`` is in seconds.
 
-    ``what`` is a run, or a comparison or search, which has a ``name``, and whose value is the mean over scoring seeds
-    of what is ``best`` in it.
+    ``what`` is a run, or a comparison or search, which has a ``name`` and so many recorded ``trials``, and whose value
+    is the mean over scoring seeds of what is ``best`` in it.
     """
 
     path: Path
@@ -52,6 +52,7 @@ class RunSummary:
     what: str = "run"
     name: str = ""
     best: str = ""
+    trials: int | None = None
 
 
 def list_runs(*places: AnyPath) -> list[RunSummary]:
@@ -97,7 +98,7 @@ def _study(files: ComparisonFiles | SearchFiles) -> RunSummary:
         plan = read_file(files.plan)[1].value
     except MlptrainError:
         return replace(line, status="damaged")
-    line = replace(line, name=str(plan.get("name", "")))
+    line = replace(line, name=str(plan.get("name", "")), trials=files.recorded)
     try:
         files.kind.check_format(plan, files.plan)
     except MlptrainError:

@@ -34,6 +34,11 @@ class StudyFiles:
         """How to resume it, or to rewrite what it leaves."""
         return self.kind.rerun(self.path)
 
+    @property
+    def recorded(self) -> int:
+        """How many trials are recorded, finished lines only. Raises OSError."""
+        return self.trials.read_bytes().count(b"\n") if self.trials.is_file() else 0
+
     def write_summary(self, summary: Record) -> None:
         """Raises OSError."""
         write_atomically(self.summary, to_json(summary))
@@ -45,7 +50,8 @@ class StudyFiles:
     def read(self, path: Path, kind: type[Result]) -> Result:
         """One of its results. Raises RunFolderError where there is none yet, or a damaged one."""
         if path == self.summary and not path.is_file():
-            raise RunFolderError(f"{self.path} is not finished: {self.rerun} to resume it")
+            trials = f"{n:,} trial{'s' * (n != 1)} {'are' if n != 1 else 'is'} recorded" if (n := self.recorded) else ""
+            raise RunFolderError(f"{self.path} is not finished{', ' * bool(n)}{trials}: {self.rerun} to resume it")
         try:
             return read_json(path, kind)
         except RunFolderError as error:

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -119,6 +119,10 @@ class ClassPath:
             return cls(found.name, str(file.absolute()), digest)
         if path is not None:
             raise CodeError("path", f"names no file: there is no {file}")
+        if found._module.endswith(".py"):
+            named = found.name.partition(":")[2]
+            stem = PurePath(found._module).stem
+            raise CodeError("name", f"names a file; write {stem}:{named}, the module's name without its .py")
         if not _is_installed(found._package):
             raise CodeError(
                 "name", f"names the module '{found._module}', which neither lies in {file} nor is installed"

@@ -214,6 +214,26 @@ def homes_of(model: type[BaseModel], key: str, within: KeyPath = ()) -> list[str
     return homes + list(_below([base], [name for name in base.model_fields if name != "optimizer"], key, path))
 
 
+def key_named(word: str, model: type[BaseModel]) -> str | None:
+    """The dotted path of the one key that ``word`` names in a document, in its sections' own too; None of several.
+
+    The word is a key as it stands in the file, or another library's for it.
+    """
+    written = compact(word)
+    top = [name for name in model.model_fields if name not in ("name", "base")]
+    sections = {name: sections_at([model], name) for name in top}
+    keys = {name: name for name in top}
+    keys |= {f"{name}.{key}": key for name in top for one in sections[name] for key in one.model_fields}
+    found = [path for path, key in keys.items() if compact(key) == written and not path.endswith(".name")]
+    of_top = [path for path in found if "." not in path]
+    found = of_top or found
+    if not found:
+        found = [path for path in map(dotted, _paths().get(written, [])) if path in keys]
+        answer = _rows(KEYS_OF.get(model.__name__, {})).get(written)
+        found = [answer] if answer in top else found
+    return found[0] if len(found) == 1 else None
+
+
 def _base_of(model: type[BaseModel]) -> type[BaseModel] | None:
     return next(iter(sections_at([model], "base")), None)
 

@@ -300,11 +300,12 @@ def check(
     *,
     known: Mapping[str, object] | None = None,
     facts: DataFacts | None = None,
+    reads: bool = True,
 ) -> tuple[Checked | None, dict[str, Any], list[Fault]]:
     """The document as ``model``, or None; its sections without faults; and every fault.
 
     The rules may read these sections, the ``known`` ones and the ``facts`` of the data, by default as the data section
-    reads them.
+    reads them. Where it ``reads`` none, there are no facts, and rules that need them are left out.
     """
     faults = list(document.faults)
     spec: Checked | None = None
@@ -316,7 +317,7 @@ def check(
         details = error.errors(include_url=False)
         faults += [fault_of(detail, document, model) for detail in details[:_MAX_DETAILS]]
         sections = _sections_without(model, document.value, faulty={detail["loc"][0] for detail in details})
-    if (data := sections.get("data")) is not None:
+    if reads and (data := sections.get("data")) is not None:
         try:
             sections["facts"] = facts or data.facts()
         except DataKeyError as error:

@@ -44,6 +44,7 @@ NO_OPTIMIZER = "sgd"  # a placeholder for the base's optimizer; nothing reads it
 # Every trial's, and therefore the base's alone.
 OF_THE_BASE = ("data", "model", "loss", "schedule", "augmentation", "training", "evaluation")
 
+_READ = {"data", "facts", "evaluation", "loss"}  # what says which figures are recorded
 # In the place of a base that has faults.
 _STAND_IN = {"name": "none", "data": "digits", "model": {"hidden": []}, "optimizer": NO_OPTIMIZER}
 _SEED = ExperimentSpec.model_fields["seed"].default
@@ -126,9 +127,9 @@ class StudyReader:
         self._base: Base | None = None
 
     def read_base(self, *, keep_optimizer: bool) -> Base | None:
-        """The base, None where it has faults; without its own optimizer where it is not to be kept.
+        """The base, None where a section of it is wrong by itself; without its optimizer where that is not to be kept.
 
-        One that has none needs none where every arm names one.
+        One that has no optimizer needs none where every arm names one.
         """
         values, base = self.document.value, self.base_document
         if base is not None:
@@ -142,7 +143,9 @@ class StudyReader:
             base.value.setdefault("name", folder_name(str(values["name"])))
             spec, self._sections, faults = check(base, ExperimentSpec, BASE_RULES)
             self.faults += faults
-            if spec is not None and not faults:
+            if spec is not None and faults:
+                self._base = Base(base, with_defaults(spec), self._sections.get("facts"), tuple(faults))
+            elif spec is not None:
                 experiment = pinned(Experiment(with_defaults(spec), self._sections["facts"]))
                 self._base = Base(base, experiment.spec, experiment.facts)
         if "base" in values:
@@ -154,11 +157,12 @@ class StudyReader:
 
         Raises SpecError with every fault.
         """
-        spec, _, more = check(self.document, model, rules, known={**self._sections, **known})
+        of_base = self._sections if self._sections.keys() >= _READ else {**self._sections, "unread": True}
+        spec, _, more = check(self.document, model, rules, known={**of_base, **known})
         if any(fault.message.endswith(("did you mean 'arms'?", "did you mean 'optimizers'?")) for fault in more):
             more = [fault for fault in more if (fault.path, fault.message[:12]) != ("optimizers", "required key")]
         faults = [*self.faults, *more]
-        if spec is None or self._base is None or faults:
+        if spec is None or self._base is None or self._base.facts is None or faults:
             raise SpecError(in_order(faults, self.document.source))
         return spec, self._base.facts
 
@@ -168,6 +172,7 @@ class StudyReader:
         ``seeds`` is the key, or the keys, of the seeds that trials train with.
         """
         assert self._base is not None
+        assert self._base.facts is not None
         base = Experiment(spec.base, self._base.facts)
         document, data = self._base.document, self._base.spec.data  # as written, whose own draw is not the study's
         of_base = [document.fault(path, message) for path, message in warnings_about(base)]
@@ -196,7 +201,7 @@ def base_of_plan(document: Document) -> Experiment:
     document.value.setdefault("name", "study")
     reader = StudyReader(document, folder=Path(document.source).parent, overrides=(), model=ComparisonSpec)
     base = reader.read_base(keep_optimizer=False)
-    if base is None or document.faults:
+    if base is None or base.facts is None or reader.faults or document.faults:
         missing = document.fault(("base",), "required key is missing")
         raise SpecError(in_order([*reader.faults, *document.faults] or [missing], document.source))
     return Experiment(base.spec, base.facts)

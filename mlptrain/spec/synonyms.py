@@ -313,6 +313,11 @@ KEYS_OF = {
         "repeated rows are kept; `mlptrain data show` counts them": "drop_duplicates dedupe deduplicate duplicates",
     },
     "FileTable": {"header": "names"},
+    "ExperimentSpec": {
+        "columns belong to the data: data: {name: table, path: …, target: …}, and data.columns: {NAME: KIND} gives a "
+        "column a kind or leaves it out": "input_features",
+        "what is predicted is data.target: the name of a column, or a list of names": "output_features",
+    },
     "SearchSpec": {
         "trials": (
             "n_trials num_trials max_trials num_samples n_samples n_iter max_evals n_calls iterations budget count "

@@ -215,7 +215,7 @@ def _wrong_scalar(finding: _Finding) -> str:
     last = expected.rpartition(" ")[2]  # which may stand instead of a number
     words = finding.error["ctx"].get("words", last if last.isidentifier() else "").split()
     hint = value_hint(value, words, finding.key) if isinstance(value, str) and words else ""
-    return must_be(expected, value) + (hint or _plain_hint("float_type", finding))
+    return must_be(expected, value) + (hint or _form_hint(finding) or _plain_hint("float_type", finding))
 
 
 def _not_a_list(finding: _Finding) -> str:
@@ -230,7 +230,21 @@ def _not_a_list(finding: _Finding) -> str:
 
 def _not_a_mapping(finding: _Finding) -> str:
     name = f"a name such as {finding.choices[0]}, or " if finding.choices else ""
-    return must_be(f"{name}a mapping of keys and values", finding.value) + _plain_hint("model_type", finding)
+    form = _MAPPINGS.get(finding.key)
+    expected = f"a mapping such as {form}" if form else f"{name}a mapping of keys and values"
+    return must_be(expected, finding.value) + (_form_hint(finding) or _plain_hint("model_type", finding))
+
+
+def _form_hint(finding: _Finding) -> str:
+    """The key whose value numbers in the place of a mapping are, as the end of a sentence, or nothing."""
+    key, values = _MAPPINGS.get(finding.key, "").partition(":")[0], finding.value
+    listed = values if isinstance(values, list) else [values]
+    if not key or not listed or not all(type(one) is int for one in listed):
+        return ""
+    is_list = isinstance(values, list) or key == "{hidden"
+    if isinstance(values, list) and key == "{epochs":
+        return ""
+    return f"; write {key}: {listed if is_list else values}}}"
 
 
 def _unknown_key(finding: _Finding) -> str:
@@ -252,6 +266,13 @@ _MESSAGES: dict[str, Callable[[_Finding], str]] = {
     "too_short": _wrong_length,
     "union_tag_invalid": _wrong_word,
     "union_tag_not_found": _missing,
+}
+# Sections without a name: a short example, whose first key is the one that is written alone in its place.
+_MAPPINGS = {
+    "model": "{hidden: [64]}",
+    "training": "{epochs: 10}",
+    "scoring": "{seeds: 10}",
+    "tuning": "{seeds: 3}",
 }
 _EXPECTED = {
     "bool_type": "true or false",

@@ -13,6 +13,7 @@ from mlptrain.comparison.folder import ComparisonFolder
 from mlptrain.comparison.trials import run_batch
 from mlptrain.errors import MachineError, MlptrainError, RunFolderError
 from mlptrain.report.comparison.outputs import comparison_page
+from mlptrain.runs import list_studies
 from mlptrain.sources.store import data_folder
 from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.system.lock import LockedFolder
@@ -192,8 +193,13 @@ def test_a_folder_that_cannot_be_made_is_one_message(
 def test_an_unfinished_comparison_has_no_summary(tmp_path: Path) -> None:
     plan = plan_of(FIXED, tmp_path)
     folder = ComparisonFolder.of(plan, folder=tmp_path / "comparison")
-    with pytest.raises(RunFolderError, match="is not finished"):
+    with pytest.raises(RunFolderError, match="is not finished: run"):
         folder.read_summary()
+    (folder.path / "trials.jsonl").write_text("{}\n{}\n{")  # the third is being written
+    with pytest.raises(RunFolderError, match="is not finished, 2 trials are recorded: run"):
+        folder.read_summary()
+    (listed,) = list_studies(folder.path)
+    assert (listed.status, listed.trials) == ("interrupted", 2)
 
 
 def test_seconds_of_other_settings_are_measured_anew(tmp_path: Path) -> None:

@@ -191,8 +191,9 @@ BASES: dict[str, Case] = {
     "regression": (
         f"base: «{{data: random_regression, model: {{hidden: [4]}}, loss: mse}}\n{PAIR}",
         "base",
-        "is a regression: the targets of 'random_regression' are numbers, but optimizers are compared by accuracy; use "
-        "data with classes",
+        "is a regression: the targets of 'random_regression' are numbers, but optimizers are compared by accuracy; "
+        "compare them by another metric with `mlptrain compare`: arms: {Adam: {optimizer: adam}, SGD: {optimizer: "
+        "sgd}} and metric: test_rmse",
     ),
     "tuning without validation": (
         f"base: «{{data: {{name: digits, validation: 0}}, model: {{hidden: [4]}}}}\n{TUNED}",

@@ -121,6 +121,8 @@ TYPES: dict[str, Case] = {
     "number for list": ("model: {hidden: «64}", "model.hidden", ["must be a list such as [64, 32]", "got 64"]),
     "number for classes": ("data: {name: mnist, classes: «2}", "data.classes", ["a list such as [0, 1]", "got 2"]),
     "mapping for list": ("model: {hidden: «{a: 4}}", "model.hidden", ["must be a list", "got a mapping"]),
+    "widths alone": ("model: «[32, 16]", "model", ["a mapping such as {hidden: [64]}", "; write {hidden: [32, 16]}"]),
+    "epochs alone": ("training: «5", "training", ["a mapping such as {epochs: 10}", "got 5; write {epochs: 5}"]),
     "null width": ("model: {hidden: [4, «~]}", "model.hidden[1]", ["must be a whole number", "got nothing (null)"]),
     "null data": ("data: «~", "data", ["a name such as mnist, or a mapping", "got nothing (null)"]),
     "null model": ("model: «null", "model", ["must be a mapping", "got nothing (null)"]),

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from mlptrain.errors import SpecError
 from mlptrain.spec import load_spec
+from mlptrain.spec.comparison.load import load_comparison
 from mlptrain.spec.reader import read_file
 from mlptrain.spec.search.load import load_search
 from mlptrain.spec.search.schema import search_json_schema
@@ -26,6 +27,7 @@ base:
   training: {epochs: 2}
 """
 DROPOUTS = [number / 1000 for number in range(1, 200)]
+ONE = "must be one metric, which decides; "
 RATE = "space: {optimizer.lr: {log_uniform: [0.001, 0.1]}}\n"
 
 
@@ -174,10 +176,85 @@ def fault_of(text: str, tmp_path: Path, *overrides: str, base: str = BASE) -> st
         (f"{RATE}optimizer.lr: [0.1, 1]\n", "7:1  optimizer.lr: unknown key here; it belongs to base.optimizer.lr, or"),
         (f"{RATE}trials: 0\n", "7:9  trials: must be at least 2, got 0"),
         (f"{RATE}together: 0\n", "7:11  together: must be at least 1, got 0"),
+        (f"{RATE}scoring: 3\n", "7:10  scoring: must be a mapping such as {seeds: 10}, got 3; write {seeds: 3}"),
+        (f"{RATE}metric: [loss, validation_f1]\n", f"7:9  metric: {ONE}write loss, and others into base.evaluation."),
+        (f"{RATE}metric: loss, validation_f1\n", f"7:9  metric: {ONE}write loss, and others into base.evaluation."),
+        (f"{RATE}metric: {{name: loss and f1}}\n", f"metric: {ONE}write loss, and others into base.evaluation."),
+        (f"{RATE}metric: {{validation_mae: min, r2: max}}\n", f"7:9  metric: {ONE}write validation_mae, and others"),
+        (f"{RATE}metric: [f1]\n", f"7:9  metric: {ONE}write f1"),
+        (f"{RATE}metric: F1\n", "7:9  metric: must be the name of a figure such as validation_loss, in small letters"),
+        (f"{RATE}metric: 3\n", "7:9  metric: must be the name of a figure such as validation_loss, in small letters"),
     ],
 )
 def test_each_fault_has_one_message_at_its_place(text: str, says: str, tmp_path: Path) -> None:
     assert says in fault_of(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ("{name: table, path: t.csv, target: milage}", "base.data.target: there is no column 'milage'"),
+        ("{name: table, path: missing.csv, target: y}", "base.data.path: "),
+    ],
+)
+@pytest.mark.parametrize(
+    ("text", "others"),
+    [
+        (
+            "space: {optimizer.momentum: [0.5, 0.9], model.depth: {integers: [1, 4]}, "
+            "model.activation: [relu, swish]}\nmetric: val_loss\n",
+            {"space.optimizer.momentum", "space.model.depth", "space.model.activation[1]", "metric.name"},
+        ),
+        (
+            "arms: {A: {model.activation: swish}, B: {optimizer.lr: [0.1, 0.01], model.depth: 3}, "
+            "C: {model.bias: 2}}\nmetric: {name: mae, goal: max}\ntarget: {metric: val_loss, value: 0.2}\n",
+            {"arms.A.model.activation", "arms.B.model.depth", "arms.C.model.bias", "metric.goal", "target.metric"},
+        ),
+        ("arms: {A: {}, B: {optimizer.lr: [0.1, 0.01]}}\ntuning: none\n", {"arms.B.optimizer.lr"}),
+        ("arms: {A: {}, B: {loss.name: huber}, C: {data.numeric: {missing: mean}}}\nmetric: rmse\n", set()),
+    ],
+)
+def test_data_that_cannot_be_read_hide_no_fault_and_make_none(
+    data: str, says: str, text: str, others: set[str], tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{i},{i % 7}.5\n" for i in range(60)))
+    path = tmp_path / "study.yaml"
+    path.write_text(BASE.replace("{name: digits, validation: 0.2}", data) + text)
+    with pytest.raises(SpecError) as error:
+        (load_search if "space:" in text else load_comparison)(path)
+    first, *found = error.value.faults
+    assert says in str(first)
+    assert sorted(fault.path for fault in found) == sorted(others)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "text", "warned"),
+    [
+        ("{}", "metric: validation_f1\n", True),
+        ("{metric: validation_f1}", "metric: validation_f1\n", False),
+        ("{keep: last}", "metric: validation_f1\n", False),
+        ("{}", "metric: validation_accuracy\n", False),
+        ("{}", "", False),
+    ],
+)
+def test_a_metric_that_epochs_are_not_kept_by_is_warned_of(
+    evaluation: str, text: str, warned: bool, tmp_path: Path
+) -> None:
+    base = BASE + "  evaluation: " + evaluation.replace("{", "{metrics: [f1], ").replace(", }", "}") + "\n"
+    path = tmp_path / "study.yaml"
+    path.write_text(f"{base}{RATE}method: random\n{text}")
+    told = [str(warning).removeprefix(f"{path}:") for warning in load_search(path).warnings]
+    path.write_text(f"{base}arms: {{A: {{}}, B: {{model.bias: false}}}}\n{text.replace('validation_', 'test_')}")
+    also = [str(warning).removeprefix(f"{path}:") for warning in load_comparison(path).warnings]
+    if not warned:
+        assert told == also == []
+        return
+    says = (
+        "metric: is f1 after the epoch of the lowest validation loss, which is the one that is kept; set "
+        "base.evaluation.metric: validation_f1 to keep the best by it"
+    )
+    assert told == [f"9:9  {says}"]
+    assert also == [f"8:9  {says}"]
 
 
 @pytest.mark.parametrize(

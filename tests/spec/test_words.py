@@ -348,6 +348,17 @@ def test_another_librarys_word_is_answered_by_the_key_here(section: str, key: st
     assert _answer(section, key) == f"unknown key{here}; did you mean {path}?"
 
 
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("input_features", "columns belong to the data: data: {name: table, path: …, target: …}, and data.columns: "),
+        ("output_features", "what is predicted is data.target: the name of a column, or a list of names"),
+    ],
+)
+def test_features_at_the_top_level_are_columns(key: str, says: str) -> None:
+    assert _answer("", key).startswith(f"unknown key; {says}")
+
+
 @pytest.mark.parametrize(("key", "says"), [(key, says) for keys, says in OF_TABLES.items() for key in keys.split()])
 def test_words_for_the_columns_of_a_table(key: str, says: str) -> None:
     with pytest.raises(SpecError) as caught:

@@ -75,11 +75,16 @@ ARMS = Changing("an arm", "arms", "is not an arm's own: every arm trains with th
 
 @dataclass(frozen=True)
 class Base:
-    """The base of a study as it was written, checked: with its specification and the facts of its data."""
+    """The base of a study as it was written, checked: with its specification and the facts of its data.
+
+    One whose sections are right by themselves, but that has ``faults``, is there to check what changes it: these are
+    reported already. Its facts are None where the data cannot be read.
+    """
 
     document: Document
     spec: ExperimentSpec
-    facts: DataFacts
+    facts: DataFacts | None
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass
@@ -269,12 +274,16 @@ class SettingsReader:
         if any(path[0] == "optimizer" for path in places):
             inspect_code(document, ("optimizer",))
         changes_data = any(path[0] == "data" for path in places)
-        spec, sections, found = check(document, ExperimentSpec, BASE_RULES, facts=None if changes_data else base.facts)
-        faults = [self._relocated(fault, places, values) for fault in found]
-        facts = sections.get("facts")
-        if spec is None or faults or not isinstance(facts, DataFacts):
+        is_read = base.facts is not None
+        spec, sections, found = check(
+            document, ExperimentSpec, BASE_RULES, facts=None if changes_data else base.facts, reads=is_read
+        )
+        faults = [self._relocated(fault, places, values) for fault in found if fault not in base.faults]
+        if spec is None or faults:
             return None, faults
         spec = with_defaults(spec)
+        if base.facts is None or (facts := sections.get("facts")) is None:
+            return spec, []  # all that can be known
         if changes_data and not _same_rows(facts, base.facts):
             key = next(value.at for path, value in values.items() if path[0] == "data")
             message = (
@@ -282,7 +291,8 @@ class SettingsReader:
                 "in the base"
             )
             return None, [self.document.fault((*self.path, *key), message)]
-        spec = pinned(Experiment(spec, facts)).spec  # as the base is
+        if not base.faults:
+            spec = pinned(Experiment(spec, facts)).spec  # as the base is
         return spec, []
 
     def _relocated(self, fault: Fault, places: Mapping[KeyPath, int], values: Mapping[KeyPath, Values]) -> Fault:

@@ -14,7 +14,13 @@ from mlptrain.seeds import seed_range
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.comparison.arms import as_arms, as_optimizers, read_arms
 from mlptrain.spec.comparison.candidates import read_candidates
-from mlptrain.spec.comparison.rules import COMPARISON_RULES, comparison_warnings, has_arms, split_and_key
+from mlptrain.spec.comparison.rules import (
+    COMPARISON_RULES,
+    comparison_warnings,
+    has_arms,
+    kept_by_loss,
+    split_and_key,
+)
 from mlptrain.spec.comparison.sections import MAX_SEEDS, ComparisonSpec, ScoringSpec, TuningSpec, optimizer_adapter
 from mlptrain.spec.constructors import inspect_code
 from mlptrain.spec.kinds import COMPARISON
@@ -174,6 +180,9 @@ def _load(document: Document, *, folder: Path, overrides: Overrides) -> LoadedCo
     for path, message in comparison_warnings(spec):  # of arms too that are written out as optimizers
         written = ("arms", *path[1:]) if is_study and path[0] == "optimizers" else path
         warnings.append(document.fault(written, message))
+    if spec.metric is not None and values.get("metric") is not None:
+        changed = [path for arm in spec.arms.values() for path in (*arm.fixed, *arm.grids)]
+        warnings += [document.fault(path, message) for path, message in kept_by_loss(spec.metric, spec.base, changed)]
     seeds = "scoring.seeds" if spec.tuning is None else "tuning.seeds and scoring.seeds"
     return reader.loaded(spec, warnings, seeds=seeds)
 

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from mlptrain.keys import metric_of, split_of
 from mlptrain.sources.facts import DataFacts
 from mlptrain.spec.augmentation import AugmentationSpec
 from mlptrain.spec.base import either, first_of
-from mlptrain.spec.choosing import recorded_metrics
+from mlptrain.spec.choosing import best_in_words, recorded_metrics
 from mlptrain.spec.comparison.sections import (
     Arm,
     Candidate,
@@ -24,7 +24,7 @@ from mlptrain.spec.comparison.sections import (
 )
 from mlptrain.spec.data import DataSpec
 from mlptrain.spec.executor import ExecutorSpec, divides_gpus
-from mlptrain.spec.experiment import EvaluationSpec, TrainingSpec
+from mlptrain.spec.experiment import EvaluationSpec, ExperimentSpec, TrainingSpec
 from mlptrain.spec.hints import meant
 from mlptrain.spec.loss import LossSpec
 from mlptrain.spec.metrics import METRICS, TopK, higher_is_better, is_share, metric_named, metrics_at_end
@@ -38,6 +38,7 @@ from mlptrain.spec.splitting import ColumnSplit
 from mlptrain.spec.wording import must_be
 
 WIDE_TIE = 0.05
+_ALWAYS = ("loss", "objective", "accuracy")  # figures that are recorded without being named
 
 _OF_THE_BASE = Rules()  # at whose file the faults are reported
 COMPARISON_RULES = Rules()
@@ -84,7 +85,8 @@ def base_has_classes(
     if not facts.class_names:
         message = (
             f"is a regression: the targets of '{data.label}' are numbers, but optimizers are compared by accuracy; "
-            "use data with classes"
+            "compare them by another metric with `mlptrain compare`: arms: {Adam: {optimizer: adam}, "
+            "SGD: {optimizer: sgd}} and metric: test_rmse"
         )
         yield ("base",), message
     elif facts.is_multi_label:
@@ -106,7 +108,7 @@ def metric_is_recorded(
         return
     split, key = split_and_key(metric.name)
     if split == "train":
-        yield ("metric", "name"), f"is of the rows that are trained on; use validation_{key}, or test_{key}"
+        yield ("metric", "name"), _of_training_rows(key)
     elif split == "test" and facts.test_rows == 0:
         yield ("metric", "name"), f"is not recorded: data '{data.label}' has no test rows; use validation_{key}"
     elif split == "validation" and not data.has_validation:
@@ -117,17 +119,53 @@ def metric_is_recorded(
     recorded = recorded_keys(evaluation, facts, loss)
     if key not in recorded:
         yield ("metric", "name"), _not_recorded(key, recorded, facts, loss, data)
-    elif metric.goal is not None and (metric.goal == "max") != higher_is_better(key):
+    else:
+        yield from _wrong_goal(metric, key)
+
+
+@COMPARISON_RULES.rule
+def metric_exists(
+    unread: bool,  # noqa: ARG001 - it is there where the rule above lacks what it reads
+    metric: ComparedMetric | None,
+) -> Iterator[Finding]:
+    """What is wrong with a metric whatever the data are, where these cannot be read."""
+    if metric is None:
+        return
+    split, key = split_and_key(metric.name)
+    if split == "train":
+        yield ("metric", "name"), _of_training_rows(key)
+    if (message := _no_split(key, known=_ALWAYS)) is not None:
+        yield ("metric", "name"), message
+    elif key not in _ALWAYS and metric_named(key) is None:
+        hint = f"; did you mean '{name}'?" if (name := meant(key, [*METRICS, *_ALWAYS], "metrics")) else ""
+        yield ("metric", "name"), f"there is no metric '{key}', so which way is better is not known{hint}"
+    else:
+        yield from _wrong_goal(metric, key)
+
+
+def _of_training_rows(key: str) -> str:
+    return f"is of the rows that are trained on; use validation_{key}, or test_{key}"
+
+
+def _wrong_goal(metric: ComparedMetric, key: str) -> Iterator[Finding]:
+    if metric.goal is not None and (metric.goal == "max") != higher_is_better(key):
         way = "higher" if higher_is_better(key) else "lower"
         yield ("metric", "goal"), f"is {metric.goal}, but {key} is better when {way}; leave the goal out"
+
+
+def _no_split(key: str, known: Collection[str]) -> str | None:
+    """That a metric begins with another word for a split, and what to write; None for any other."""
+    short, _, figure = key.partition("_")
+    if short in ("val", "valid", "dev", "eval") and (figure in known or metric_named(figure) is not None):
+        return f"there is no split '{short}'; did you mean 'validation_{figure}'?"
+    return None
 
 
 def _not_recorded(key: str, recorded: list[str], facts: DataFacts, loss: LossSpec, data: DataSpec) -> str:
     """Why no run records a metric, and what to do."""
     known, kind = first_of(recorded, 8), metric_named(key)
-    short, _, figure = key.partition("_")
-    if short in ("val", "valid", "dev", "eval") and (figure in recorded or metric_named(figure) is not None):
-        return f"there is no split '{short}'; did you mean 'validation_{figure}'?"
+    if (message := _no_split(key, recorded)) is not None:
+        return message
     if kind is None:
         name = meant(key, [*METRICS, "loss"], "metrics")
         hint = f"; did you mean '{name}'?" if name else ";"
@@ -252,6 +290,19 @@ def target_is_measured(
         yield ("target", "metric"), f"is not measured: the base's evaluation.split is {split}; {remedy}"
 
 
+@COMPARISON_RULES.rule
+def target_exists(
+    unread: bool,  # noqa: ARG001 - as above
+    target: TargetSpec | None,
+) -> Iterator[Finding]:
+    """What is wrong with a target whatever the data are, where these cannot be read."""
+    if target is not None and target.split not in ("validation", "test"):
+        slip = meant(target.key or target.metric, ["accuracy", "loss"], "metrics")
+        hint = f"; did you mean 'validation_{slip}'?" if slip else ""
+        known = "a figure of validation or test rows that trials record, such as validation_loss"
+        yield ("target", "metric"), must_be(known, target.metric) + hint
+
+
 def _is_refused(facts: DataFacts, optimizers: Mapping[str, Candidate], metric: ComparedMetric | None) -> bool:
     """Whether ``base_has_classes`` refuses the data anyway."""
     return bool(optimizers) and metric is None and not facts.class_names
@@ -355,6 +406,25 @@ def comparison_warnings(spec: ComparisonSpec) -> Iterator[Finding]:
         message = f"counts differences up to {spec.tie_width * 100:g} percentage points as ties; 0.001 is 0.1 points"
         yield ("tie",), message
     yield from executor_warnings(spec.executor, spec.base.training)
+
+
+def kept_by_loss(metric: ComparedMetric, base: ExperimentSpec, changed: Iterable[str]) -> Iterator[Finding]:
+    """That the epoch whose weights are kept is not the best one by a metric that was chosen for a study.
+
+    Left out where both usually name the same epoch: the accuracy, which all else here is kept and compared by too, and
+    those that follow from a squared loss. ``changed`` are the keys that trials change.
+    """
+    evaluation, key = base.evaluation, metric.key
+    follows = ("loss", "objective", "accuracy", *(("rmse", "r2") if base.loss.name == "mse" else ()))
+    if evaluation.keep != "best" or metric_of(evaluation.metric) != "loss" or key in follows:
+        return
+    if any(path.startswith("evaluation") for path in changed):
+        return
+    message = (
+        f"is {key} after the epoch of the {best_in_words(evaluation.metric)}, which is the one that is kept; set "
+        f"base.evaluation.metric: validation_{key} to keep the best by it"
+    )
+    yield ("metric",), message
 
 
 def executor_warnings(executor: ExecutorSpec, training: TrainingSpec) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self, cast
@@ -34,11 +35,12 @@ from mlptrain.spec.constructors import accepts
 from mlptrain.spec.dump import plain
 from mlptrain.spec.executor import ExecutorSpec, LocalExecutor
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
-from mlptrain.spec.metrics import higher_is_better, is_share
+from mlptrain.spec.metrics import METRICS, higher_is_better, is_share
 from mlptrain.spec.optimizer import OptimizerSpec
 from mlptrain.spec.reader import KeyPath
 
 MAX_SEEDS = 1000
+_FIGURE = r"^[a-z0-9_]{1,80}$"
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -122,7 +124,7 @@ class TargetSpec(Section):
     """The value whose first epoch is the time to target."""
 
     metric: str = Field(
-        pattern=r"^[a-z0-9_]{1,80}$",
+        pattern=_FIGURE,
         description="Loss, accuracy or another metric that runs of the base record, behind the split that is measured "
         "after every epoch: validation_accuracy; test_… only where the base's evaluation.split is test.",
     )
@@ -251,7 +253,7 @@ class ComparedMetric(Section):
     """The figure that arms are tuned and compared by."""
 
     name: str = Field(
-        pattern=r"^[a-z0-9_]{1,80}$",
+        pattern=_FIGURE,
         description="A figure of the kept weights such as test_accuracy or validation_rmse; without a split, as rmse, "
         "it is scored on test rows where there are some.",
     )
@@ -273,6 +275,31 @@ class ComparedMetric(Section):
         return self.goal == "max"
 
 
+def one_metric(value: object) -> object:
+    """The name of a metric, or a mapping of its name and goal, as a section takes it. Raises PydanticCustomError."""
+    if value is None or isinstance(value, ComparedMetric):
+        return value
+    names: list[Any] = []
+    given, value = value, value["name"] if isinstance(value, dict) and "name" in value else value
+    if isinstance(value, list):
+        names = value
+    elif isinstance(value, dict) and not value.keys() & ComparedMetric.model_fields.keys():
+        names = list(value)
+    elif isinstance(value, str) and re.search(r"[,;+&]|\band\b", value):
+        names = re.findall(r"\w+", re.sub(r"\band\b", " ", value))
+    if names:
+        first, *further = [str(name)[:80] for name in names]
+        message = "must be one metric, which decides; write {first}"
+        if further:
+            message += ", and others into base.evaluation.metrics: they are recorded beside it"
+        raise PydanticCustomError("at", message, {"first": first})
+    if not isinstance(value, (str, dict)) or (isinstance(value, str) and not re.fullmatch(_FIGURE, value)):
+        expected = "the name of a figure such as validation_loss, in small letters, digits and _"
+        words = " ".join([*METRICS, "loss"])
+        raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "words": words})
+    return given
+
+
 class ComparisonSpec(Section):
     """A YAML file of a comparison in full, with every default written out.
 
@@ -292,7 +319,7 @@ class ComparisonSpec(Section):
         description="What is compared, under names of your own: keys of the base and their values, a list of values to "
         "choose from, or {log_grid: [low, high, points]}.",
     )
-    metric: Annotated[ComparedMetric | None, ShortName()] = Field(
+    metric: Annotated[ComparedMetric | None, BeforeValidator(one_metric), ShortName()] = Field(
         None, description="What arms are compared by. Default: the accuracy, of a regression the RMSE."
     )
     tuning: Annotated[TuningSpec | None, BeforeValidator(_or_none)] = Field(

@@ -9,7 +9,14 @@ from typing import Any
 
 from mlptrain.errors import Fault, SpecError
 from mlptrain.sources.facts import DataFacts
-from mlptrain.spec.comparison.rules import changes_loss, executor_warnings, metric_is_recorded, split_and_key
+from mlptrain.spec.comparison.rules import (
+    changes_loss,
+    executor_warnings,
+    kept_by_loss,
+    metric_exists,
+    metric_is_recorded,
+    split_and_key,
+)
 from mlptrain.spec.comparison.sections import ComparedMetric
 from mlptrain.spec.comparison.sections import ScoringSpec as AnySplit
 from mlptrain.spec.constructors import inspect_code
@@ -186,6 +193,9 @@ def _metric_known(
         yield from metric_is_recorded(data, facts, evaluation, loss, metric, AnySplit())
 
 
+_RULES.rule(metric_exists)
+
+
 @_RULES.rule
 def _grid_fits(space: Mapping[str, Choice], method: Method, trials: int | None) -> Iterator[Finding]:
     """A grid has values to choose from, not too many, and is tried as a whole."""
@@ -262,6 +272,8 @@ def _warnings(spec: SearchSpec, named: Set[str]) -> Iterator[Finding]:
     if spec.prune is not None and spec.together <= spec.prune.eta:
         message = f"is {spec.together}, so halving by {spec.prune.eta} has one rung at most; take more, e.g. 16"
         yield ("together",), message
+    if "metric" in named:
+        yield from kept_by_loss(spec.judged_by, spec.base, spec.space)
     yield from executor_warnings(spec.executor, spec.base.training)
     at_once = min(spec.at_once if spec.method in ADAPTIVE else spec.budget, spec.budget)
     if isinstance(spec.executor, RayExecutor) and at_once <= spec.together:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from mlptrain.spec.base import Section, ShortName
-from mlptrain.spec.comparison.sections import ComparedMetric, Seed, Seeds
+from mlptrain.spec.comparison.sections import ComparedMetric, Seed, Seeds, one_metric
 from mlptrain.spec.dump import plain
 from mlptrain.spec.executor import ExecutorSpec, LocalExecutor
 from mlptrain.spec.experiment import NAME_PATTERN, ExperimentSpec
@@ -106,7 +106,7 @@ class SearchSpec(Section):
         description="Keys of the base with their ranges, {log_uniform: [1e-4, 0.1]}, or a list of values.",
         min_length=1,
     )
-    metric: Annotated[ComparedMetric | None, ShortName()] = Field(
+    metric: Annotated[ComparedMetric | None, BeforeValidator(one_metric), ShortName()] = Field(
         None, description="What trials are compared by, on validation rows. Default: the accuracy, or the RMSE."
     )
     method: Method = Field("tpe", description="How values are drawn.")
