@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mlptrain.report.comparison import words
 from mlptrain.report.comparison.budgets import budgets
-from mlptrain.report.comparison.rates import ACCURACY, good_range, medians_by_rate
+from mlptrain.report.comparison.rates import ACCURACY, medians_by_rate
 from mlptrain.report.comparison.units import Units
 from mlptrain.runs.comparison import Pair, Summary, TimeToTarget, Timings
 
@@ -89,7 +89,7 @@ def rate_rows(summary: Summary) -> Rows:
     units = Units.of(summary)
     rows = [[words.what(summary), "chosen", f"its median {units.name}", "good range", "width", "tried", "did not last"]]
     for name, entry in summary.ranked:
-        medians, good, outcomes = medians_by_rate(entry, units), good_range(entry, units), entry.tuning_accuracies
+        medians, outcomes = medians_by_rate(entry, units), entry.tuning_accuracies
         if medians and entry.rate is not None:
             learnt = any(trial.status == "completed" for trial in entry.trials)
             rows.append(
