@@ -190,7 +190,7 @@ def test_a_file_where_a_folder_should_be(place: Path, monkeypatch: pytest.Monkey
     Path("link").symlink_to("nowhere")
     cases = {
         ("--run-dir", "file"): 2,
-        ("--run-dir", "file/run"): 1,
+        ("--run-dir", "file/run"): 2,
         ("--run-dir", "file", "--seeds", "1,2"): 2,
         ("--run-dir", "link"): 1,
         ("--run-dir", "x" * 300): 1,
