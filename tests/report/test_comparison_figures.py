@@ -297,7 +297,7 @@ def test_every_tried_rate_is_shown_with_medians_choice_and_good_range(six: Summa
         assert good is not None
         ends = (good.low, good.high)
         assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx(ends, rel=0.03)
-        told = "no other tried rate is as good" if good.is_alone else f"{good.decades:.2g} decades"
+        told = "no other tried rate is as good" if good.is_alone else f"{good.decades:#.2g} decades"
         assert told in axes.get_title(loc="left")
 
 

@@ -154,7 +154,7 @@ def test_a_good_range_ends_at_a_value_that_diverged_and_is_open_at_the_edge(samp
     assert (low, high) == pytest.approx((0.01 * 10**-share, 0.1), rel=0.05)
     assert "at least" not in rows["SGD"]["width"]
     assert figures(rows["Adam"]["good range"]) == [0.001, 1]
-    assert rows["Adam"]["width"] == "at least 3 decades"
+    assert rows["Adam"]["width"] == "at least 3.0 decades"
     assert rows["AdamW"]["good range"] == "–"
     assert rows["AdamW"]["width"] == "no good range"
 

@@ -214,7 +214,8 @@ def describe_good_range(entry: OptimizerResult, units: Units = ACCURACY) -> str:
         return "no good range"
     if good.is_alone:
         return "no other tried rate is as good"
-    return f"good over {'at least ' if any(good.ends) else ''}{number(good.decades, digits=2)} decades"
+    width = f"{good.decades:.{1 if good.decades >= 1 else 2}f}"
+    return f"good over {'at least ' if any(good.ends) else ''}{width} decades"
 
 
 def ends_of_good_range(entry: OptimizerResult, units: Units = ACCURACY) -> str:
