@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_one_run(place: Path, unbroken: Unbroken, attacks: Attacks, chance: rand
         child = command(*arguments, folder=place)
         times = 1 + attempt // len(NUMBERS) % 2
         code = signalled(child, NUMBERS[attempt % len(NUMBERS)], chance.uniform(0, seconds), times=times)
-        if code == 130 and RUN.exists():
+        if code == 130 and any(RUN.glob("*")):
             last_line = child.told.splitlines()[-1]
             assert last_line.endswith(f"resume with `mlptrain train --resume {RUN}`")
             assert not (RUN / "result.json").exists()
@@ -90,6 +91,29 @@ def test_one_run(place: Path, unbroken: Unbroken, attacks: Attacks, chance: rand
         assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)
         assert not list(RUN.rglob(".*"))
         shutil.rmtree(RUN)
+
+
+def press_twice_when_the_folder_is_made() -> None:
+    make = os.mkdir
+
+    def pressing(path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        make(path, mode, dir_fd=dir_fd)
+        if Path(path).name == RUN.name:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    os.mkdir = pressing
+
+
+def test_an_empty_folder_is_begun_by_the_same_command(place: Path, unbroken: Unbroken) -> None:
+    arguments = ("train", "small.yaml", "--run-dir", str(RUN), *LONGER)
+    child = command(*arguments, folder=place, first=press_twice_when_the_folder_is_made)
+    assert child.end() == 130, child.told
+    assert child.told.splitlines()[-1] == f"error: {INTERRUPTED}"
+    assert not any(RUN.iterdir())
+    child = command(*arguments, folder=place)
+    assert child.end() == 0, child.told
+    assert_same_files(unbroken.longer_run, RUN, OF_A_RUN)
 
 
 def press_at_every_folder() -> None:
